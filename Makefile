@@ -1,0 +1,39 @@
+# Every target makes the virtual environment that it needs first; the second time that takes no time.
+VENV ?= .venv
+PYTHON ?= python3
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint docs bench clean
+
+demo: $(VENV)/.demo
+	$(VENV)/bin/python examples/mnist.py
+
+test: $(VENV)/.dev
+	$(VENV)/bin/python -m pytest -n 2 -m "not slow" -q
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+docs: $(VENV)/.dev
+	$(VENV)/bin/sphinx-build -W -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/.dev
+	$(VENV)/bin/python benchmarks/step_time.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps, so that a changed pin or dependency installs again and nothing else does.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[all]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) out docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What the Pyro and the NumPyro side share: nothing here imports torch or jax."""

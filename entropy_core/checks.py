@@ -1,0 +1,46 @@
+"""The one form that every error at the border takes: ``expected X for `name`; got Y``."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def expected(what: str, name: str, got: object) -> str:
+    """Words an error message.
+
+    Args:
+        what: What would have been right, such as `"a positive integer"`.
+        name: The argument as the caller knows it.
+        got: What came instead.
+
+    Example:
+        >>> raise ValueError(expected("a positive integer", "latent_dim", -1))
+        Traceback (most recent call last):
+            ...
+        ValueError: expected a positive integer for `latent_dim`; got -1
+    """
+    return f"expected {what} for `{name}`; got {got}"
+
+
+def check_positive_int(value: object, name: str) -> None:
+    """Refuses all but the integers from 1.
+
+    Raises:
+        ValueError: If `value` is not an integer, or is below 1.
+    """
+    # bool is an int to Python, and never a size to a person.
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(expected("a positive integer", name, repr(value)))
+
+
+def check_finite(x: NDArray[np.generic], name: str) -> None:
+    """Refuses arrays with NaN or infinite entries, and says how many and where the first one is.
+
+    Raises:
+        ValueError: If an entry of `x` is NaN or infinite.
+    """
+    bad = ~np.isfinite(x)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            expected("finite values", name, f"{int(bad.sum())} NaN or infinite, first at {first}")
+        )
