@@ -44,3 +44,27 @@ def check_finite(x: NDArray[np.generic], name: str) -> None:
         raise ValueError(
             expected("finite values", name, f"{int(bad.sum())} NaN or infinite, first at {first}")
         )
+
+
+def check_batch(
+    shape: tuple[int, ...], data_shape: tuple[int, ...] | None, total: object = None
+) -> None:
+    """Refuses a batch of data that a model cannot take; looks at shapes only, so that it can be traced.
+
+    Args:
+        shape: The shape of the batch, `(B, *data_shape)`.
+        data_shape: The shape of one data point, `None` where the model does not know it.
+        total: The size of the data set that the batch is a part of, `None` for the batch itself.
+
+    Raises:
+        ValueError: If the batch is empty or has another shape, or if `total` is no integer from B.
+    """
+    if not shape or (data_shape is not None and shape[1:] != data_shape):
+        sizes = ", ".join(map(str, ("B", *data_shape))) if data_shape else "B, ..."
+        raise ValueError(expected(f"shape ({sizes})", "x", f"shape {shape}"))
+    if shape[0] == 0:
+        raise ValueError(expected("at least one data point", "x", f"shape {shape}"))
+    if total is not None:
+        check_positive_int(total, "total")
+        if int(total) < shape[0]:  # type: ignore[call-overload]
+            raise ValueError(expected(f"at least the batch size {shape[0]}", "total", total))

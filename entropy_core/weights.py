@@ -1,0 +1,87 @@
+"""One safetensors layout for the weights of a VAE, which both sides write and read.
+
+Keys are `<prior|encoder|decoder>.<path>.<weight|bias|log_variance>`. Arrays are in torch's layout
+(a linear layer is `(out, in)`), scalars have no dimension, and values are raw.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from entropy_core.checks import expected
+from entropy_core.files import replacing
+
+FORMAT_VERSION = "1"
+
+Weights = dict[str, NDArray[np.floating]]
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    weights: Mapping[str, NDArray[np.floating]],
+    metadata: Mapping[str, str],
+) -> None:
+    """Writes `weights` and says in the file's metadata what they belong to.
+
+    Args:
+        path: The file; it is replaced once the new one is whole.
+        weights: The arrays by key.
+        metadata: What else a reader should know: the variant, its sizes.
+    """
+    # safetensors saves the memory of a transposed view as it lies, that is as garbage.
+    arrays = {key: np.asarray(array, order="C") for key, array in weights.items()}
+    dtypes = ", ".join(sorted({str(array.dtype) for array in arrays.values()}))
+    header = {**metadata, "format": "elbo-entropy", "version": FORMAT_VERSION, "dtype": dtypes}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(arrays, metadata=header))
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]:
+    """Reads what `save_weights` wrote: the arrays by key, and the metadata.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file has another format or a later version of it.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(expected("a safetensors file", "path", str(path)))
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        if (metadata.get("format"), metadata.get("version")) != ("elbo-entropy", FORMAT_VERSION):
+            found = f"format {metadata.get('format')}, version {metadata.get('version')}"
+            raise ValueError(
+                expected(f"elbo-entropy weights, version {FORMAT_VERSION}", "path", found)
+            )
+        return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
+
+
+def check_weights(
+    weights: Mapping[str, NDArray[np.floating]],
+    shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+) -> None:
+    """Refuses weights that are not just those that a model has, and names each that is not.
+
+    Args:
+        weights: The arrays by key.
+        shapes: For each key of the model its shape and float type.
+
+    Raises:
+        ValueError: If keys are missing, extra or misshapen, or would lose digits in the model's
+            float type.
+    """
+    faults = [f"no {key}" for key in sorted(shapes.keys() - weights.keys())]
+    faults += [f"an unknown {key}" for key in sorted(weights.keys() - shapes.keys())]
+    for key in sorted(shapes.keys() & weights.keys()):
+        shape, dtype = shapes[key]
+        array = np.asarray(weights[key])
+        if array.shape != shape:
+            faults.append(f"{key} of shape {array.shape} for {shape}")
+        elif not np.can_cast(array.dtype, dtype, "safe"):
+            faults.append(f"{key} in {array.dtype} for {dtype}")
+    if faults:
+        raise ValueError(expected("the weights of the model", "weights", "; ".join(faults)))

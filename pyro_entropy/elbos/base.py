@@ -1,0 +1,104 @@
+"""What all objectives of this package share: traces in, terms out, in the host's own interface."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from pyro.infer import ELBO
+from pyro.infer.enum import get_importance_trace
+from pyro.poutine import Trace
+from pyro.util import warn_if_nan
+from torch import Tensor
+
+from entropy_core.checks import expected
+from entropy_core.terms import ELBOTerms, SiteTerms, average, elbo_terms
+from pyro_entropy.terms import sample_sites, site_terms
+
+
+class TermsELBO(ELBO):
+    """Base of the objectives that are sums of the terms of `pyro_entropy.terms`.
+
+    A subclass holds its formula, `bound`. All arguments are those of `pyro.infer.ELBO`, and two more.
+
+    Args:
+        closed_form: `False` takes every term at the draws, as `pyro.infer.Trace_ELBO` does.
+        data_plate: The name of the plate over data points, for `terms`; needed only where two
+            crossed plates both hold all data.
+    """
+
+    def __init__(
+        self,
+        num_particles: int = 1,
+        *,
+        closed_form: bool = True,
+        data_plate: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_particles, **kwargs)
+        self.closed_form = closed_form
+        self.data_plate = data_plate
+
+    @abstractmethod
+    def bound(self, sites: Sequence[SiteTerms]) -> Tensor:
+        """The objective to maximise, from the records of one pair of traces; a scalar, in nats."""
+
+    def differentiable_loss(
+        self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """The loss: the negative bound, summed over the plates and scaled as the host does.
+
+        Raises:
+            ValueError: If the guide lacks a latent site of the model.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
+        """
+        loss = torch.stack(list(self._particle_losses(model, guide, args, kwargs))).sum()
+        warn_if_nan(loss, "loss")
+        return loss
+
+    @torch.no_grad()
+    def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
+        """The value of `differentiable_loss`."""
+        return self.differentiable_loss(model, guide, *args, **kwargs).item()
+
+    def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
+        """The value of `differentiable_loss`; its gradients are left in the parameters."""
+        loss = 0.0
+        # One particle at a time, so that only one graph is held.
+        for particle in self._particle_losses(model, guide, args, kwargs):
+            if particle.requires_grad:
+                particle.backward(retain_graph=self.retain_graph)
+            loss += particle.item()
+        warn_if_nan(loss, "loss")
+        return loss
+
+    def terms(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> ELBOTerms:
+        """The ELBO in three terms and in three entropies, from the same draws.
+
+        Returns:
+            Scalars that carry gradients, in nats per data point; no `scale` handler enters.
+        """
+        terms = [
+            elbo_terms(site_terms(*traces, closed_form=self.closed_form), self.data_plate)
+            for traces in self._get_traces(model, guide, args, kwargs)
+        ]
+        return average(terms)
+
+    def _particle_losses(
+        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
+    ) -> Iterator[Tensor]:
+        num_traces = 1 if self.vectorize_particles else self.num_particles
+        for traces in self._get_traces(model, guide, args, kwargs):
+            sites = site_terms(*traces, closed_form=self.closed_form, entropies=False)
+            yield -self.bound(sites) / num_traces
+
+    def _get_trace(
+        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
+    ) -> tuple[Trace, Trace]:
+        traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+        for name, site in sample_sites(traces[1]).items():
+            if not (site["is_observed"] or site["fn"].has_rsample):
+                raise NotImplementedError(
+                    expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
+                )
+        return traces

@@ -1,0 +1,78 @@
+"""Entropies and divergences of Pyro distributions: closed where the host has them, sampled if not."""
+
+import pyro.distributions as dist
+import torch
+from jaxtyping import Float
+from pyro.distributions.torch_distribution import MaskedDistribution
+from pyro.distributions.util import scale_and_mask, sum_rightmost
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+
+def closed_entropy(fn: dist.Distribution) -> Float[Tensor, "*batch"] | None:
+    """The entropy of `fn` in closed form, or `None` where the host has none.
+
+    Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
+
+    Example:
+        >>> closed_entropy(dist.Normal(0.0, torch.ones(2)).to_event(1)).item()
+        2.8378...
+    """
+    if isinstance(fn, MaskedDistribution):
+        entropy = closed_entropy(fn.base_dist)
+        return None if entropy is None else scale_and_mask(entropy, mask=fn._mask)
+    if isinstance(fn, dist.Independent):
+        entropy = closed_entropy(fn.base_dist)
+        return None if entropy is None else sum_rightmost(entropy, fn.reinterpreted_batch_ndims)
+    try:
+        return fn.entropy()
+    except NotImplementedError:
+        return None
+
+
+def sampled_entropy(fn: dist.Distribution, num_samples: int) -> Float[Tensor, "*batch"]:
+    """The mean of `-log p` over fresh draws: `H[p] = -E_p[log p(v)]`.
+
+    Shape: the batch shape of `fn`; units: nats.
+    """
+    draw = fn.rsample if fn.has_rsample else fn.sample
+    return -fn.log_prob(draw((num_samples,))).mean(0)
+
+
+def closed_cross_entropy(
+    q: dist.Distribution, p: dist.Distribution, value: Tensor
+) -> Float[Tensor, "*batch"] | None:
+    """`E_q[log p] = -(KL(q || p) + H[q])`, or `None` where no KL divergence is registered.
+
+    The mask of `p` applies, that of `q` does not. Where the host has a KL divergence but no entropy
+    for `q`, `H[q]` is taken at `value`. Shape: the batch shape; units: nats.
+
+    Example:
+        >>> q, p = dist.Normal(0.0, 2.0), dist.Normal(0.0, 1.0)
+        >>> closed_cross_entropy(q, p, torch.zeros(())).item()  # -(log(2 pi) + 4) / 2
+        -2.9189...
+    """
+    q, _ = _split_mask(q)
+    p, mask = _split_mask(p)
+    # The host's KL from a Delta drops its log_density; the draw is the exact expectation anyway.
+    if isinstance(elementwise(q), dist.Delta):
+        return None
+    try:
+        kl = kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+    entropy = closed_entropy(q)
+    if entropy is None:
+        entropy = -q.log_prob(value)
+    return scale_and_mask(-(kl + entropy), mask=mask)
+
+
+def elementwise(fn: dist.Distribution) -> dist.Distribution:
+    """Takes off `to_event`: a factorised distribution over vectors becomes one over their entries."""
+    while isinstance(fn, dist.Independent):
+        fn = fn.base_dist
+    return fn
+
+
+def _split_mask(fn: dist.Distribution) -> tuple[dist.Distribution, Tensor | bool | None]:
+    return (fn.base_dist, fn._mask) if isinstance(fn, MaskedDistribution) else (fn, None)
