@@ -40,12 +40,10 @@ def ppca_log_likelihood(
         L = -D/2 log(2 pi) - 1/2 log|C| - 1/2 tr(C^-1 S)        C = W W^T + variance I
 
     Raises:
-        ValueError: If `x` is empty or not finite, if shapes do not fit, or if `variance` is not
-            positive.
+        ValueError: If `x` is empty or not finite, shapes do not fit, or `variance` is not positive.
 
     Example:
-        >>> x = np.array([[0.0, 1.0], [0.0, -1.0]])
-        >>> round(ppca_log_likelihood(x, np.zeros((2, 1)), np.zeros(2), 1.0), 4)
+        >>> round(ppca_log_likelihood(np.eye(2), np.zeros((2, 1)), np.zeros(2), 1.0), 4)
         -2.3379
     """
     x = _data(x)
@@ -112,8 +110,7 @@ def ppca_optimum(x: Float[np.ndarray, "N D"], latent_dim: int) -> PPCAOptimum:
     variance = float(eigenvalues[latent_dim:].mean())
     # Eigenvalues that are zero come out as rounding errors of the largest.
     if variance <= data_dim * np.finfo(np.float64).eps * leading[0]:
-        what = f"variance outside the {latent_dim} leading principal axes"
-        raise ValueError(expected(what, "x", variance))
+        raise ValueError(expected(f"variance off the {latent_dim} leading axes", "x", variance))
     # Where the last leading eigenvalue equals the others, their mean may round to above it.
     weight = eigenvectors[:, :latent_dim] * np.sqrt(np.maximum(leading - variance, 0))
     return PPCAOptimum(weight, mean, variance, weight.T / leading[:, None], variance / leading)
@@ -147,8 +144,7 @@ def optimal_decoder_variance(x: Float[np.ndarray, "N D"], mean: Float[np.ndarray
 
         sigma^2 = 1/(D N) sum_n E_q |x_n - mu(z)|^2
 
-    The decoder's `mean` has the shape `(S, N, D)` for `S` draws of `z`, `(N, D)` for one, or `(D,)`
-    for a constant such as `x.mean(axis=0)`.
+    The decoder's `mean` is `(S, N, D)` for `S` draws of `z`, `(N, D)` for one, `(D,)` if constant.
 
     Raises:
         ValueError: If `x` is empty, or `x` or `mean` is not finite.

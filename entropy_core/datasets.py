@@ -171,7 +171,8 @@ def manifold(
         >>> data.train.shape, data.parameters["pairs"].shape
         ((1000, 100), (91, 2))
     """
-    _check_sizes(num_train=num_train, num_test=num_test, intrinsic_dim=intrinsic_dim)
+    _check_sizes(num_train=num_train, num_test=num_test)
+    _check_sizes(data_dim=data_dim, intrinsic_dim=intrinsic_dim)
     if intrinsic_dim >= data_dim:
         raise ValueError(expected(f"an integer below {data_dim}", "intrinsic_dim", intrinsic_dim))
     _check_noise(noise_scale)

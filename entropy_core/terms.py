@@ -117,6 +117,38 @@ class ELBOTerms(NamedTuple):
         return self.elbo - self.entropy_sum
 
 
+def check_guide(latent: Iterable[str], guide_sites: Iterable[str]) -> None:
+    """Refuses a guide that lacks one of the model's latent sites.
+
+    Raises:
+        ValueError: If a name in `latent` is not in `guide_sites`.
+    """
+    guide_sites = sorted(guide_sites)
+    for name in latent:
+        if name not in guide_sites:
+            raise ValueError(
+                expected(
+                    f"a sample site '{name}'", "guide", f"a guide with the sites {guide_sites}"
+                )
+            )
+
+
+def is_mean_field(name: str, model_sites: Iterable[str], guide_sites: Iterable[str]) -> bool:
+    """Whether `-KL` stands for the terms of a latent site: no parent descends from it in the guide.
+
+    Parents and descendants are read off the order of the sites. Where one that comes before `name`
+    in the model comes after it in the guide, the KL divergence at the draws of the trace is not the
+    expectation that the ELBO asks for.
+
+    Example:
+        >>> is_mean_field("z1", ["z2", "z1", "x"], ["z1", "z2"])
+        False
+    """
+    model_order, guide_order = list(model_sites), list(guide_sites)
+    before = model_order[: model_order.index(name)]
+    return set(before).isdisjoint(guide_order[guide_order.index(name) :])
+
+
 def elbo(sites: Iterable[SiteTerms]) -> Any:
     """The ELBO as the host's SVI sees it: in nats, summed over plates, scaled by them and handlers.
 

@@ -1,7 +1,6 @@
 """Entropies and divergences of Pyro distributions: closed where the host has them, sampled if not."""
 
 import pyro.distributions as dist
-import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import scale_and_mask, sum_rightmost

@@ -15,7 +15,16 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from entropy_core.checks import expected
-from entropy_core.terms import PARTICLES, LatentTerms, Method, Plate, Role, SiteTerms
+from entropy_core.terms import (
+    PARTICLES,
+    LatentTerms,
+    Method,
+    Plate,
+    Role,
+    SiteTerms,
+    check_guide,
+    is_mean_field,
+)
 from pyro_entropy.entropies import (
     closed_cross_entropy,
     closed_entropy,
@@ -24,6 +33,9 @@ from pyro_entropy.entropies import (
 )
 
 Site = dict[str, Any]
+Estimate = tuple[Tensor | None, Method]
+
+NO_ENTROPY: Estimate = (None, "none")
 
 
 def site_terms(
@@ -53,20 +65,18 @@ def site_terms(
         NotImplementedError: If a site is enumerated.
     """
     model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
-    _check_sites(model_sites, guide_sites)
-    records = []
-    for site in guide_sites.values():
-        closed = closed_entropy(site["fn"]) if closed_form else None
-        records.append(_guide_record(site, closed))
+    _check_not_enumerated(model_sites)
+    check_guide((n for n, s in model_sites.items() if not s["is_observed"]), guide_sites)
+    records = [_guide_record(site, closed_form) for site in guide_sites.values()]
     for name, site in model_sites.items():
-        role: Role = "prior" if name in guide_sites else "decoder"
-        cross_entropy = None
-        if closed_form and _is_mean_field(name, model_sites, guide_sites):
+        role: Role = "decoder" if site["is_observed"] else "prior"
+        cross_entropy, entropy = None, NO_ENTROPY
+        if closed_form and role == "prior" and is_mean_field(name, model_sites, guide_sites):
             q = guide_sites[name]["fn"]
             cross_entropy = closed_cross_entropy(q, site["fn"], site["value"])
-        records.append(
-            _model_record(site, role, cross_entropy, entropy_samples if entropies else None)
-        )
+        if entropies:
+            entropy = _model_entropy(site, entropy_samples)
+        records.append(_model_record(site, role, cross_entropy, entropy))
     return records
 
 
@@ -94,14 +104,13 @@ def latent_terms(
             continue
         q, p = elementwise(site["fn"]), elementwise(model_sites[name]["fn"])
         try:
-            entropy, prior_entropy, kl = q.entropy(), p.entropy(), kl_divergence(q, p)
+            if q.event_shape or p.event_shape:
+                raise NotImplementedError
+            parts = q.entropy(), p.entropy(), kl_divergence(q, p), q.mean
         except NotImplementedError:
             untreated[name] = "no entropy or divergence of single dimensions in closed form"
             continue
-        rows = [
-            t.expand(q.batch_shape).reshape(data_plate.size, -1)
-            for t in (entropy, prior_entropy, kl, q.mean)
-        ]
+        rows = [part.expand(q.batch_shape).reshape(data_plate.size, -1) for part in parts]
         records.append(LatentTerms(name, *rows))
     return records, untreated
 
@@ -121,65 +130,52 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
     }
 
 
-def _check_sites(model_sites: dict[str, Site], guide_sites: dict[str, Site]) -> None:
-    for name, site in model_sites.items():
+def _check_not_enumerated(sites: dict[str, Site]) -> None:
+    for name, site in sites.items():
         if site["infer"].get("_enumerate_dim") is not None:
             raise NotImplementedError(
                 expected("no enumerated sites", "model", f"site '{name}', enumerated")
             )
-        if not site["is_observed"] and name not in guide_sites:
-            raise ValueError(
-                expected(f"a sample site '{name}'", "guide", f"the sites {sorted(guide_sites)}")
-            )
 
 
-def _is_mean_field(name: str, model_sites: dict[str, Site], guide_sites: dict[str, Site]) -> bool:
-    """Whether no site that may be a parent of `name` in the model may descend from it in the guide.
-
-    Both are read off the order of the sites. Elsewhere the KL divergence between the two
-    distributions at the draws of the trace is not the expectation that the ELBO asks for.
-    """
-    if name not in guide_sites:
-        return False
-    model_order, guide_order = list(model_sites), list(guide_sites)
-    before = set(model_order[: model_order.index(name)])
-    return before.isdisjoint(guide_order[guide_order.index(name) :])
-
-
-def _guide_record(site: Site, closed: Tensor | None) -> SiteTerms:
+def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
     log_prob = _log_prob(site)
     if isinstance(site["fn"], Unit):
         return _factor_record(site, log_prob, -log_prob)
+    closed = closed_entropy(site["fn"]) if closed_form else None
     entropy = _first_of(site, closed, lambda: -log_prob)
     return _record(site, "encoder", log_prob, entropy, entropy)
 
 
 def _model_record(
-    site: Site, role: Role, cross_entropy: Tensor | None, entropy_samples: int | None
+    site: Site, role: Role, cross_entropy: Tensor | None, entropy: Estimate
 ) -> SiteTerms:
     log_prob = _log_prob(site)
     if isinstance(site["fn"], Unit):
         return _factor_record(site, log_prob, log_prob)
-    term = _first_of(site, cross_entropy, lambda: log_prob)
-    entropy: tuple[Tensor | None, Method] = (None, "none")
-    if entropy_samples is not None:
-        fn = site["fn"]
-        entropy = _first_of(site, closed_entropy(fn), lambda: sampled_entropy(fn, entropy_samples))
-    return _record(site, role, log_prob, term, entropy)
+    return _record(site, role, log_prob, _first_of(site, cross_entropy, lambda: log_prob), entropy)
+
+
+def _model_entropy(site: Site, num_samples: int) -> Estimate:
+    fn = site["fn"]
+    if isinstance(fn, Unit):
+        return NO_ENTROPY
+    return _first_of(site, closed_entropy(fn), lambda: sampled_entropy(fn, num_samples))
 
 
 def _factor_record(site: Site, log_prob: Tensor, term: Tensor) -> SiteTerms:
     # A factor is no distribution: it adds itself to the ELBO, and nothing to the entropy sum.
-    nothing: tuple[Tensor, Method] = (torch.zeros_like(term), "none")
-    return _record(site, "factor", log_prob, (term, "closed form"), nothing)
+    return _record(
+        site, "factor", log_prob, (term, "closed form"), (torch.zeros_like(term), "none")
+    )
 
 
 def _record(
     site: Site,
     role: Role,
     log_prob: Tensor,
-    term: tuple[Tensor, Method],
-    entropy: tuple[Tensor | None, Method],
+    term: Estimate,
+    entropy: Estimate,
 ) -> SiteTerms:
     plates = _plates(site)
     subsampling = math.prod(p.full_size / p.size for p in plates if p.name != PARTICLES)
@@ -196,9 +192,8 @@ def _record(
     )
 
 
-def _first_of(
-    site: Site, closed: Tensor | None, sampled: Callable[[], Tensor]
-) -> tuple[Tensor, Method]:
+def _first_of(site: Site, closed: Tensor | None, sampled: Callable[[], Tensor]) -> Estimate:
+    method: Method
     values, method = (sampled(), "sampled") if closed is None else (closed, "closed form")
     return scale_and_mask(values.expand(site["fn"].batch_shape), mask=site["mask"]), method
 

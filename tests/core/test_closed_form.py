@@ -1,4 +1,4 @@
-"""Oracles against other oracles: SciPy's densities, scikit-learn's PCA, optimisers, conditioning."""
+"""Oracles against others: SciPy's densities, scikit-learn's PCA, optimisers, conditioning."""
 
 import numpy as np
 import pytest

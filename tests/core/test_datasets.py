@@ -1,6 +1,7 @@
 """Generators against the equations they come from, loaders against files and packages."""
 
 import gzip
+import re
 import sys
 
 import numpy as np
@@ -158,11 +159,10 @@ def test_loader_splits_at_random_and_by_seed(load, total, image_shape):
     assert not np.array_equal(split.test, whole.train[-100:])
 
 
-@every_loader
-@pytest.mark.parametrize("num_test", [-1, 5000, 2.5])
-def test_loader_refuses_a_test_set_that_it_cannot_fill(load, total, image_shape, num_test):
-    with pytest.raises(ValueError, match="^expected .* for `num_test`"):
-        load(num_test)
+@pytest.mark.parametrize("num_test", [-1, 1797, 2.5])
+def test_loader_refuses_a_test_set_that_it_cannot_fill(num_test):
+    with pytest.raises(ValueError, match=r"^expected .* for `num_test`"):
+        digits(num_test)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_idx_reads_what_was_written(tmp_path, images, mark, ending):
 @pytest.mark.parametrize("missing", ["train", "t10k"])
 def test_idx_lists_the_names_that_it_looked_for(folder, missing):
     (folder / f"{missing}-images-idx3-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match="^expected one of .* for `folder`") as caught:
+    with pytest.raises(FileNotFoundError, match=r"^expected one of .* for `folder`") as caught:
         idx(folder)
     for spelling in ("-idx3-ubyte", "-idx3-ubyte.gz", ".idx3-ubyte", ".idx3-ubyte.gz"):
         assert f"{missing}-images{spelling}" in str(caught.value)
@@ -229,7 +229,9 @@ CORRUPT = {
 def test_idx_refuses_corrupt_files(folder, images, damage):
     path = folder / "t10k-images-idx3-ubyte"
     path.write_bytes(damage(idx_bytes(images[1])))
-    with pytest.raises(ValueError, match=f"^expected .* for `folder`; got .* in {path}"):
+    with pytest.raises(
+        ValueError, match=f"^expected .* for `folder`; got .* in {re.escape(str(path))}"
+    ):
         idx(folder)
 
 
@@ -245,13 +247,15 @@ def test_idx_refuses_corrupt_gzip(folder, images, damage):
     (folder / "train-images-idx3-ubyte").unlink()
     path = folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(gzip.compress(idx_bytes(images[0]))))
-    with pytest.raises(ValueError, match=f"^expected a whole gzip file .*; got {path}"):
+    with pytest.raises(
+        ValueError, match=f"^expected a whole gzip file .*; got {re.escape(str(path))}"
+    ):
         idx(folder)
 
 
 def test_idx_refuses_sets_of_different_sizes(folder, images):
     (folder / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(images[1][:, :2]))
-    with pytest.raises(ValueError, match="^expected 15 features.* for `test`; got 10"):
+    with pytest.raises(ValueError, match=r"^expected 15 features.* for `test`; got 10"):
         idx(folder)
 
 
@@ -267,7 +271,7 @@ def test_idx_refuses_sets_of_different_sizes(folder, images):
         ("noise_scale", np.inf),
     ],
 )
-def test_generators_refuse(make, name, value):
+def test_every_generator_refuses(make, name, value):
     with pytest.raises(ValueError, match=f"^expected .* for `{name}`"):
         make(**{"num_train": 5, "num_test": 5, name: value})
 
@@ -281,7 +285,7 @@ def test_generators_refuse(make, name, value):
         (manifold, "intrinsic_dim", 100),
     ],
 )
-def test_generators_refuse_dimensions(make, name, value):
+def test_one_generator_refuses(make, name, value):
     with pytest.raises(ValueError, match=f"^expected .* for `{name}`"):
         make(**{"num_train": 5, "num_test": 5, name: value})
 

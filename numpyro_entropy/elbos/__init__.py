@@ -1,0 +1,5 @@
+"""Objectives, one a file; each goes straight into `numpyro.infer.SVI`."""
+
+from numpyro_entropy.elbos.standard import Standard_ELBO
+
+__all__ = ["Standard_ELBO"]

@@ -1,0 +1,138 @@
+"""What all objectives of this package share: traces in, terms out, in the host's own interface."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import random
+from jaxtyping import Array
+from numpyro.handlers import replay, seed, substitute, trace
+from numpyro.infer import ELBO
+from numpyro.util import check_model_guide_match
+
+from entropy_core.checks import expected
+from entropy_core.terms import ELBOTerms, SiteTerms, elbo_terms
+from numpyro_entropy.terms import Trace, sample_sites, site_terms
+
+
+class TermsELBO(ELBO, ABC):
+    """Base of the objectives that are sums of the terms of `numpyro_entropy.terms`.
+
+    A subclass holds its formula, `bound`. All arguments are those of `numpyro.infer.ELBO`, and two
+    more.
+
+    Args:
+        closed_form: `False` takes every term at the draws, as `numpyro.infer.Trace_ELBO` does.
+        data_plate: The name of the plate over data points, for `terms`; needed only where two
+            crossed plates both hold all data.
+    """
+
+    def __init__(
+        self,
+        num_particles: int = 1,
+        *,
+        closed_form: bool = True,
+        data_plate: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_particles, **kwargs)
+        self.closed_form = closed_form
+        self.data_plate = data_plate
+
+    @abstractmethod
+    def bound(self, sites: Sequence[SiteTerms]) -> Array:
+        """The objective to maximise, from the records of one pair of traces; a scalar, in nats."""
+
+    def loss_with_mutable_state(
+        self,
+        rng_key: Array,
+        param_map: dict[str, Any],
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The loss, summed over the plates and scaled as the host does, and the nets' mutable state.
+
+        Raises:
+            ValueError: If the guide lacks a latent site of the model.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
+        """
+
+        def particle(key: Array) -> tuple[Array, dict[str, Any] | None]:
+            traces, state = get_traces(key, param_map, model, guide, args, kwargs)
+            sites = site_terms(*traces, closed_form=self.closed_form, entropies=False)
+            return -self.bound(sites), state
+
+        if self.num_particles == 1:
+            loss, state = particle(rng_key)
+            return {"loss": loss, "mutable_state": state or None}
+        losses, _ = self._map(particle, rng_key)
+        # As in the host: with several particles there is no one state that the next step could use.
+        return {"loss": losses.mean(), "mutable_state": None}
+
+    def terms(
+        self,
+        rng_key: Array,
+        params: dict[str, Any],
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        **kwargs: Any,
+    ) -> ELBOTerms:
+        """The ELBO in three terms and in three entropies, from the same draws.
+
+        Returns:
+            Scalars that carry gradients, in nats per data point; no `scale` handler enters.
+        """
+
+        def particle(key: Array) -> ELBOTerms:
+            traces, _ = get_traces(key, params, model, guide, args, kwargs)
+            sites = site_terms(*traces, closed_form=self.closed_form, rng_key=key)
+            return elbo_terms(sites, self.data_plate)
+
+        if self.num_particles == 1:
+            return particle(rng_key)
+        return jax.tree.map(lambda leaf: leaf.mean(0), self._map(particle, rng_key))
+
+    def _map(self, particle: Callable[[Array], Any], rng_key: Array) -> Any:
+        return self.vectorize_particles_fn(particle, random.split(rng_key, self.num_particles))
+
+
+def get_traces(
+    rng_key: Array,
+    params: dict[str, Any],
+    model: Callable,
+    guide: Callable,
+    args: tuple,
+    kwargs: dict[str, Any],
+) -> tuple[tuple[Trace, Trace], dict[str, Any]]:
+    """Traces the guide, and the model replayed against it, with the draws of the host's objectives.
+
+    Returns:
+        The traces of model and guide, and the state of nets that have one.
+
+    Raises:
+        NotImplementedError: If a site of the guide has no reparameterised draws.
+    """
+    model_key, guide_key = random.split(rng_key)
+    guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args, **kwargs)
+    for name, site in sample_sites(guide_trace).items():
+        if not (site["is_observed"] or site["fn"].has_rsample):
+            raise NotImplementedError(
+                expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
+            )
+    params = {**params, **_mutable_state(guide_trace)}
+    model_trace = trace(
+        substitute(replay(seed(model, model_key), guide_trace), data=params)
+    ).get_trace(*args, **kwargs)
+    check_model_guide_match(model_trace, guide_trace)
+    return (model_trace, guide_trace), {
+        **_mutable_state(guide_trace),
+        **_mutable_state(model_trace),
+    }
+
+
+def _mutable_state(site_trace: Trace) -> dict[str, Any]:
+    return {name: s["value"] for name, s in site_trace.items() if s["type"] == "mutable"}

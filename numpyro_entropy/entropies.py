@@ -1,0 +1,93 @@
+"""Entropies and divergences of NumPyro distributions: closed where the host has them, or sampled."""
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+from numpyro.distributions import ExpandedDistribution, MaskedDistribution
+from numpyro.distributions.kl import kl_divergence
+from numpyro.distributions.util import scale_and_mask, sum_rightmost
+
+Mask = Array | bool | None
+
+
+def closed_entropy(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
+    """The entropy of `fn` in closed form, or `None` where the host has none.
+
+    Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
+
+    Example:
+        >>> closed_entropy(dist.Normal(0.0, jnp.ones(2)).to_event(1)).item()
+        2.8378...
+    """
+    if isinstance(fn, MaskedDistribution):
+        entropy = closed_entropy(fn.base_dist)
+        return None if entropy is None else _masked(entropy, fn._mask)
+    if isinstance(fn, dist.Independent):
+        entropy = closed_entropy(fn.base_dist)
+        return None if entropy is None else sum_rightmost(entropy, fn.reinterpreted_batch_ndims)
+    if isinstance(fn, ExpandedDistribution):
+        entropy = closed_entropy(fn.base_dist)
+        return None if entropy is None else jnp.broadcast_to(entropy, fn.batch_shape)
+    try:
+        return jnp.broadcast_to(fn.entropy(), fn.batch_shape)
+    except NotImplementedError:
+        return None
+
+
+def sampled_entropy(
+    rng_key: Array, fn: dist.Distribution, num_samples: int
+) -> Float[Array, "*batch"]:
+    """The mean of `-log p` over fresh draws: `H[p] = -E_p[log p(v)]`.
+
+    Shape: the batch shape of `fn`; units: nats.
+    """
+    return -fn.log_prob(fn.sample(rng_key, (num_samples,))).mean(0)
+
+
+def closed_cross_entropy(
+    q: dist.Distribution, p: dist.Distribution, value: Array
+) -> Float[Array, "*batch"] | None:
+    """`E_q[log p] = -(KL(q || p) + H[q])`, or `None` where no KL divergence is registered.
+
+    The mask of `p` applies, that of `q` does not. Where the host has a KL divergence but no entropy
+    for `q`, `H[q]` is taken at `value`. Shape: the batch shape; units: nats.
+
+    Example:
+        >>> q, p = dist.Normal(0.0, 2.0), dist.Normal(0.0, 1.0)
+        >>> closed_cross_entropy(q, p, jnp.zeros(())).item()  # -(log(2 pi) + 4) / 2
+        -2.9189...
+    """
+    q, _ = _split_mask(q)
+    p, mask = _split_mask(p)
+    # For a Delta the draw is the exact expectation, and log_density is the guide's, not a KL's.
+    if isinstance(elementwise(q), dist.Delta):
+        return None
+    try:
+        kl = kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+    entropy = closed_entropy(q)
+    if entropy is None:
+        entropy = -q.log_prob(value)
+    return _masked(-(kl + entropy), mask)
+
+
+def elementwise(fn: dist.Distribution) -> dist.Distribution:
+    """Takes off `to_event` and `expand`: what a factorised distribution is made of."""
+    while isinstance(fn, dist.Independent | ExpandedDistribution):
+        fn = fn.base_dist
+    return fn
+
+
+def _split_mask(fn: dist.Distribution) -> tuple[dist.Distribution, Mask]:
+    if isinstance(fn, MaskedDistribution):
+        return fn.base_dist, fn._mask
+    if isinstance(fn, ExpandedDistribution) and isinstance(fn.base_dist, MaskedDistribution):
+        return fn.base_dist.base_dist.expand(fn.batch_shape), fn.base_dist._mask
+    return fn, None
+
+
+def _masked(values: Array, mask: Mask) -> Array:
+    if mask is None or mask is True:
+        return values
+    return jnp.zeros_like(values) if mask is False else scale_and_mask(values, mask=mask)

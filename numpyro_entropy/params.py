@@ -1,0 +1,80 @@
+"""Parameters by site name: what a model or guide asks for, and the layout that torch shares."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import random
+from jaxtyping import Array
+from numpy.typing import NDArray
+from numpyro.handlers import seed, trace
+
+from entropy_core.checks import expected
+
+Params = dict[str, Any]
+
+# flax_module registers the parameters of the net "decoder.net" as the site "decoder.net$params".
+NET = "$params"
+
+
+def init_params(rng_key: Array, fn: Callable, *args: Any) -> Params:
+    """The initial values of all the parameters that `fn` asks for when it is called with `args`."""
+    sites = trace(seed(fn, rng_key)).get_trace(*args).values()
+    return {site["name"]: site["value"] for site in sites if site["type"] == "param"}
+
+
+def param_shapes(fn: Callable, *args: Any) -> Params:
+    """The shapes and types of those parameters; nothing is computed."""
+    return jax.eval_shape(lambda *args: init_params(random.key(0), fn, *args), *args)
+
+
+def check_params(params: Mapping[str, Any], shapes: Params) -> None:
+    """Refuses parameters that are not all there: NumPyro itself would draw new ones, and not say so.
+
+    Raises:
+        ValueError: If a parameter in `shapes` is missing from `params`, or has another shape.
+    """
+    missing = sorted(shapes.keys() - params.keys())
+    if missing:
+        raise ValueError(expected(f"the parameters {missing}", "params", sorted(params)))
+    for name, shape in shapes.items():
+        wanted, got = _leaf_shapes(shape), _leaf_shapes(params[name])
+        if wanted != got:
+            raise ValueError(expected(f"'{name}' of shapes {wanted}", "params", got))
+
+
+def to_weights(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, or their shapes, by the keys and in the layout of `entropy_core.weights`."""
+    weights = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(dict(params)):
+        key, is_kernel = _weights_key(path)
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            weights[key] = jax.eval_shape(jnp.transpose, leaf) if is_kernel else leaf
+        else:
+            weights[key] = np.asarray(leaf.T if is_kernel else leaf)
+    return weights
+
+
+def from_weights(weights: Mapping[str, NDArray[np.floating]], shapes: Params) -> Params:
+    """The inverse of `to_weights`, into parameters of these shapes and types."""
+
+    def leaf(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:
+        key, is_kernel = _weights_key(path)
+        array = np.asarray(weights[key])
+        return jnp.asarray(array.T if is_kernel else array, shape.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
+def _weights_key(path: tuple) -> tuple[str, bool]:
+    # ("decoder.net$params", "layer_0", "kernel") -> "decoder.net.layer_0.weight"
+    *parents, name = [entry.key.removesuffix(NET) for entry in path]
+    is_kernel = bool(parents) and name == "kernel"
+    return ".".join([*parents, "weight" if is_kernel else name]), is_kernel
+
+
+def _leaf_shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
