@@ -5,8 +5,8 @@ sums, so it is written once. Everything that knows a host is in that host's `ter
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from entropy_core.checks import expected
@@ -75,7 +75,8 @@ class SiteTerms:
         return self.plate_scale * values.sum()
 
 
-class LatentTerms(NamedTuple):
+@dataclass(frozen=True)
+class LatentTerms:
     """A factorised latent site, dimension by dimension; each array has the shape `(B, H)`.
 
     Args:
@@ -115,6 +116,25 @@ class ELBOTerms(NamedTuple):
     def gap(self) -> Any:
         """`elbo - entropy_sum`."""
         return self.elbo - self.entropy_sum
+
+
+@dataclass(frozen=True)
+class TraceTerms:
+    """All that a diagnostic keeps of one pair of traces.
+
+    Args:
+        sums: The ELBO in three terms and three entropies.
+        sites: The record of each site, with the values summed over the data as in `sums`.
+        latents: The latent sites that come apart into dimensions.
+        untreated: Pairs of a latent site that does not, and the reason.
+        data_plate: The plate over data points.
+    """
+
+    sums: ELBOTerms
+    sites: tuple[SiteTerms, ...]
+    latents: tuple[LatentTerms, ...]
+    untreated: tuple[tuple[str, str], ...]
+    data_plate: Plate | None
 
 
 def check_guide(latent: Iterable[str], guide_sites: Iterable[str]) -> None:
@@ -236,6 +256,34 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
             for site in sites
             if site.role != "encoder"
         },
+    )
+
+
+def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
+    """The record with its values summed over the data: nats per data point where there is a plate."""
+    num_data = plate.full_size if plate else 1
+    values = {
+        name: site.total(getattr(site, name)) / num_data for name in ("log_prob", "term", "entropy")
+    }
+    return replace(site, **values)
+
+
+def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
+    """Applies `function` to every array of the terms."""
+
+    def mapped(record: Any, names: Iterable[str]) -> Any:
+        return replace(record, **{name: function(getattr(record, name)) for name in names})
+
+    *scalars, residuals = terms.sums
+    return replace(
+        terms,
+        sums=ELBOTerms(*map(function, scalars), {k: function(v) for k, v in residuals.items()}),
+        sites=tuple(
+            mapped(site, ("log_prob", "term", "entropy", "handler_scale")) for site in terms.sites
+        ),
+        latents=tuple(
+            mapped(latent, ("entropy", "prior_entropy", "kl", "mean")) for latent in terms.latents
+        ),
     )
 
 

@@ -7,6 +7,7 @@ except ImportError as error:
     raise
 
 from numpyro_entropy.decoders import NormalDecoder
+from numpyro_entropy.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos import Standard_ELBO
 from numpyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
 from numpyro_entropy.nets import MLP
@@ -18,6 +19,7 @@ __all__ = [
     "MLP",
     "VAE",
     "VAE1",
+    "EntropySumDiagnostic",
     "LinearNormalEncoder",
     "LinearVAE",
     "NormalDecoder",

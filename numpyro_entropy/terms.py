@@ -22,6 +22,7 @@ from entropy_core.terms import (
     Plate,
     Role,
     SiteTerms,
+    TraceTerms,
     check_guide,
     is_mean_field,
 )
@@ -38,11 +39,21 @@ Estimate = tuple[Array | None, Method]
 
 NO_ENTROPY: Estimate = (None, "none")
 
-# Records pass through jit and scan; what is not an array is static there.
+# Records pass through jit; what is not an array is static there.
 jax.tree_util.register_dataclass(
     SiteTerms,
     data_fields=["log_prob", "term", "entropy", "handler_scale"],
     meta_fields=["name", "role", "term_method", "entropy_method", "plates"],
+)
+jax.tree_util.register_dataclass(
+    LatentTerms,
+    data_fields=["entropy", "prior_entropy", "kl", "mean"],
+    meta_fields=["site"],
+)
+jax.tree_util.register_dataclass(
+    TraceTerms,
+    data_fields=["sums", "sites", "latents"],
+    meta_fields=["untreated", "data_plate"],
 )
 
 
@@ -91,7 +102,7 @@ def site_terms(
 
 def latent_terms(
     model_trace: Trace, guide_trace: Trace, data_plate: Plate | None
-) -> tuple[list[LatentTerms], dict[str, str]]:
+) -> tuple[tuple[LatentTerms, ...], tuple[tuple[str, str], ...]]:
     """Takes the latent sites apart into dimensions, where guide and prior factorise over them.
 
     Args:
@@ -101,15 +112,15 @@ def latent_terms(
 
     Returns:
         A record for each site that comes apart, with arrays of shape `(B, H)`, and for each other
-        latent site the reason why it does not.
+        latent site a pair of its name and the reason why it does not.
     """
     model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
-    records, untreated = [], {}
+    records, untreated = [], []
     for name, site in guide_sites.items():
         if name not in model_sites:
             continue
         if data_plate is None or site["plates"] != (data_plate,):
-            untreated[name] = "not in the data plate alone"
+            untreated.append((name, "not in the data plate alone"))
             continue
         q, p = elementwise(site["fn"]), elementwise(model_sites[name]["fn"])
         try:
@@ -117,7 +128,7 @@ def latent_terms(
                 raise NotImplementedError
             parts = q.entropy(), p.entropy(), kl_divergence(q, p), q.mean
         except NotImplementedError:
-            untreated[name] = "no entropy or divergence of single dimensions in closed form"
+            untreated.append((name, "no closed form for single dimensions"))
             continue
         fn = site["fn"]
         rows = [
@@ -125,7 +136,7 @@ def latent_terms(
             for part in parts
         ]
         records.append(LatentTerms(name, *rows))
-    return records, untreated
+    return tuple(records), tuple(untreated)
 
 
 def sample_sites(trace: Trace) -> dict[str, Site]:

@@ -7,6 +7,7 @@ except ImportError as error:
     raise
 
 from pyro_entropy.decoders import NormalDecoder
+from pyro_entropy.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos import Standard_ELBO
 from pyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
 from pyro_entropy.nets import MLP
@@ -18,6 +19,7 @@ __all__ = [
     "MLP",
     "VAE",
     "VAE1",
+    "EntropySumDiagnostic",
     "LinearNormalEncoder",
     "LinearVAE",
     "NormalDecoder",

@@ -82,7 +82,7 @@ def site_terms(
 
 def latent_terms(
     model_trace: Trace, guide_trace: Trace, data_plate: Plate | None
-) -> tuple[list[LatentTerms], dict[str, str]]:
+) -> tuple[tuple[LatentTerms, ...], tuple[tuple[str, str], ...]]:
     """Takes the latent sites apart into dimensions, where guide and prior factorise over them.
 
     Args:
@@ -92,15 +92,15 @@ def latent_terms(
 
     Returns:
         A record for each site that comes apart, with arrays of shape `(B, H)`, and for each other
-        latent site the reason why it does not.
+        latent site a pair of its name and the reason why it does not.
     """
     model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
-    records, untreated = [], {}
+    records, untreated = [], []
     for name, site in guide_sites.items():
         if name not in model_sites:
             continue
         if data_plate is None or _plates(site) != (data_plate,):
-            untreated[name] = "not in the data plate alone"
+            untreated.append((name, "not in the data plate alone"))
             continue
         q, p = elementwise(site["fn"]), elementwise(model_sites[name]["fn"])
         try:
@@ -108,11 +108,11 @@ def latent_terms(
                 raise NotImplementedError
             parts = q.entropy(), p.entropy(), kl_divergence(q, p), q.mean
         except NotImplementedError:
-            untreated[name] = "no entropy or divergence of single dimensions in closed form"
+            untreated.append((name, "no closed form for single dimensions"))
             continue
         rows = [part.expand(q.batch_shape).reshape(data_plate.size, -1) for part in parts]
         records.append(LatentTerms(name, *rows))
-    return records, untreated
+    return tuple(records), tuple(untreated)
 
 
 def sample_sites(trace: Trace) -> dict[str, Site]:

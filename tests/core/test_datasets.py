@@ -116,12 +116,13 @@ def test_manifold_base_is_gaussian():
     assert_allclose(np.corrcoef(base.T), np.eye(9), atol=5 / np.sqrt(len(base)))
 
 
-def test_manifold_noise_has_its_scale_in_every_feature():
+def test_manifold_noise_is_independent_and_of_its_scale_in_every_feature():
     sizes = {"num_train": 1000, "num_test": 1000, "dtype": np.float64}
     noise = unscaled(manifold(noise_scale=0.02, **sizes)) - unscaled(
         manifold(noise_scale=0.0, **sizes)
     )
     assert_allclose(noise.std(axis=0), 0.02, rtol=0.1)
+    assert_allclose(np.corrcoef(noise.T), np.eye(100), atol=6 / np.sqrt(len(noise)))
 
 
 def test_manifold_fills_the_unit_interval():

@@ -1,0 +1,110 @@
+"""From the sums of one pass over the data to the groups of a report."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_base import dict_to_dataset
+
+from entropy_core import closed_form
+from entropy_core.accumulate import Accumulator, Moments
+
+ESTIMATE = ("mean", "mcse")
+
+
+@dataclass(frozen=True)
+class CollapseThresholds:
+    """When a latent dimension counts as collapsed, or as active.
+
+    Args:
+        entropy_delta: By entropy: from `H[p(z_h)] - entropy_delta` on (Damm et al. 2023, Eq. 24).
+            With the default a latent of a standard normal prior is collapsed above 1 nat, as in
+            the paper's figures.
+        kl_epsilon: By divergence: where `KL < kl_epsilon`
+        kl_delta: for all but this fraction of the data (Lucas et al. 2019).
+        active_variance: An active unit has `Var_x(E_q[z_h])` above it (Burda et al. 2016).
+    """
+
+    entropy_delta: float = 0.4189
+    kl_epsilon: float = 0.01
+    kl_delta: float = 0.01
+    active_variance: float = 0.01
+
+
+def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
+    """The ELBO in three terms and in three entropies, each with its standard error."""
+    names = [key for key in sums.moments if len(key) == 1]
+    return _dataset(
+        {name: _estimate(sums.moments[name,]) for (name,) in names},
+        dims={name: ["estimate"] for (name,) in names},
+        coords={"estimate": list(ESTIMATE)},
+    )
+
+
+def sites_group(sums: Accumulator) -> xr.Dataset:
+    """What each sample site adds, how it was got, and its residual (NaN for a guide's site)."""
+    sites = sums.sites
+    missing = Moments(1.0, np.nan, np.nan)
+
+    def column(name: str) -> np.ndarray:
+        keys = [(name, site.role, site.name) for site in sites]
+        return np.array([_estimate(sums.moments.get(key, missing)) for key in keys])
+
+    values: dict[str, Any] = {name: column(name) for name in ("term", "entropy", "residual")}
+    texts = {
+        "role": [site.role for site in sites],
+        "site_name": [site.name for site in sites],
+        "term_method": [site.term_method for site in sites],
+        "entropy_method": [site.entropy_method for site in sites],
+        "plates": [", ".join(plate.name for plate in site.plates) for site in sites],
+        # A handler's scale is a part of a loss and never of a report: it is listed and not used.
+        "handler_scale": [str(np.asarray(site.handler_scale)) for site in sites],
+    }
+    return _dataset(
+        values | {name: np.array(column) for name, column in texts.items()},
+        dims={name: ["site", "estimate"] for name in values} | {name: ["site"] for name in texts},
+        coords={
+            "site": [f"{site.role} {site.name}" for site in sites],
+            "estimate": list(ESTIMATE),
+        },
+    )
+
+
+def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Dataset:
+    """Each latent dimension: its entropies and divergence, and three criteria of collapse."""
+    latents = sums.latents
+    labels = [f"{site}[{h}]" for site, m in latents.items() for h in range(len(m.mean))]
+
+    def mean_of(name: str) -> np.ndarray:
+        return _joined([getattr(m, name) / m.num_data for m in latents.values()])
+
+    encoder_entropy, prior_entropy = mean_of("entropy"), mean_of("prior_entropy")
+    fraction_below, variance = mean_of("below"), mean_of("squares")
+    values = {
+        "encoder_entropy": encoder_entropy,
+        "prior_entropy": prior_entropy,
+        "kl": mean_of("kl"),
+        "kl_below_epsilon": fraction_below,
+        "variance_of_mean": variance,
+        "collapsed": closed_form.collapsed_by_entropy(
+            encoder_entropy, prior_entropy, delta=thresholds.entropy_delta
+        ),
+        "collapsed_by_kl": closed_form.collapsed_by_kl(fraction_below, delta=thresholds.kl_delta),
+        "active": closed_form.active_units(variance, threshold=thresholds.active_variance),
+    }
+    return _dataset(values, dims={name: ["latent"] for name in values}, coords={"latent": labels})
+
+
+def _estimate(moments: Moments) -> np.ndarray:
+    return np.array(moments.estimate)
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.zeros(0)
+
+
+def _dataset(
+    data: dict[str, Any], dims: dict[str, list[str]], coords: dict[str, list]
+) -> xr.Dataset:
+    return dict_to_dataset(data, dims=dims, coords=coords, sample_dims=[])

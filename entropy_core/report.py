@@ -1,0 +1,207 @@
+"""What a diagnostic returns: an `xarray.DataTree` in ArviZ's schema, and ways to look at it."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any, Self
+
+import pandas as pd
+import xarray as xr
+
+from entropy_core.accumulate import Accumulator
+from entropy_core.checks import expected
+from entropy_core.files import replacing
+from entropy_core.groups import (
+    CollapseThresholds,
+    entropy_sum_group,
+    latents_group,
+    sites_group,
+)
+
+ROWS = {
+    "elbo": "ELBO",
+    "prior_term": "prior term",
+    "reconstruction_term": "reconstruction term",
+    "encoder_entropy": "encoder entropy",
+    "prior_entropy": "prior entropy",
+    "decoder_entropy": "decoder entropy",
+    "entropy_sum": "entropy sum",
+    "gap": "gap",
+}
+
+
+class EntropyReport:
+    """The ELBO of a model and guide beside its sum of entropies, and the residual of each site.
+
+    The ELBO `E_q[log p(z)] + E_q[log p(x|z)] + H[q(z|x)]` becomes the entropy sum
+    `H[q(z|x)] - H[p(z)] - H[p(x|z)]` at every stationary point (Damm et al. 2023, Eq. 13).
+
+    Values are in nats per data point where one plate holds all the data, and in nats for the whole
+    data set elsewhere: `report.units` says which.
+
+    Args:
+        tree: The groups `entropy_sum`, `sites`, `latents` and, after training, `history`.
+    """
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self._tree = tree
+
+    @classmethod
+    def from_accumulator(
+        cls,
+        sums: Accumulator,
+        thresholds: CollapseThresholds,
+        *,
+        library: ModuleType,
+        history: xr.Dataset | None = None,
+    ) -> Self:
+        """Turns the sums of a diagnostic into a report.
+
+        Args:
+            sums: What one pass over the data has seen.
+            thresholds: When a latent dimension counts as collapsed.
+            library: The host, whose name and version the report carries.
+            history: The course of training, over the dimensions `epoch` and `latent`.
+
+        Raises:
+            ValueError: If the pass has seen no data.
+        """
+        if not sums.num_data:
+            raise ValueError(expected("at least one batch", "batches", "none"))
+        groups = {
+            "entropy_sum": entropy_sum_group(sums),
+            "sites": sites_group(sums),
+            "latents": latents_group(sums, thresholds),
+        }
+        if history is not None:
+            groups["history"] = history
+        tree = xr.DataTree.from_dict(groups)
+        tree.attrs = {
+            "created_at": datetime.now(UTC).isoformat(),
+            "inference_library": library.__name__,
+            "inference_library_version": library.__version__,
+            "units": "nats per data point" if sums.data_plate else "nats",
+            "data_plate": sums.data_plate or "",
+            "num_data": sums.num_data,
+            "num_particles": sums.num_particles,
+            "untreated_latents": json.dumps(sums.untreated),
+            **asdict(thresholds),
+        }
+        return cls(tree)
+
+    @property
+    def units(self) -> str:
+        """The units of every value."""
+        return self._tree.attrs["units"]
+
+    @property
+    def untreated_latents(self) -> dict[str, str]:
+        """The latent sites that have no rows in the group `latents`, and the reason for each."""
+        return json.loads(self._tree.attrs["untreated_latents"])
+
+    @property
+    def relative_gap(self) -> float:
+        """`|F - H_sum| / |F|`, with the last recorded ELBO `F` (Damm et al. 2023, App. D.1)."""
+        return abs(self["gap"] / self["elbo"])
+
+    def __getitem__(self, quantity: str) -> float:
+        """The mean of a quantity of the group `entropy_sum`, such as `"elbo"` or `"gap"`."""
+        return self._tree["entropy_sum"][quantity].sel(estimate="mean").item()
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each quantity and for the residual of each site, with its standard error.
+
+        Returns:
+            The columns `mean`, `mcse` (Monte-Carlo standard error; NaN with one particle).
+        """
+        sums, sites = self._tree["entropy_sum"].dataset, self._tree["sites"].dataset
+        rows = {label: sums[name].values for name, label in ROWS.items()}
+        for i, name in enumerate(sites["site_name"].values):
+            if sites["role"].values[i] != "encoder":
+                rows[f"residual of {name}"] = sites["residual"].values[i]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "mcse"])
+
+    def sites(self) -> pd.DataFrame:
+        """A row for each sample site: what it adds, its entropy, its residual, and how each was got."""
+        return self._table("sites")
+
+    def latents(self) -> pd.DataFrame:
+        """A row for each latent dimension: its entropies and divergence, and whether it collapsed."""
+        return self._table("latents")
+
+    def to_datatree(self) -> xr.DataTree:
+        """The groups as an `xarray.DataTree`, for ArviZ's functions."""
+        return self._tree.copy(deep=True)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the report as netCDF; a file of that name is replaced once the new one is whole."""
+        with replacing(path) as temporary:
+            self._tree.to_netcdf(temporary, engine="h5netcdf")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file holds no report.
+        """
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            tree.load()
+        if "entropy_sum" not in tree.children:
+            raise ValueError(
+                expected("an entropy report", "path", f"{path}: {list(tree.children)}")
+            )
+        return cls(tree)
+
+    def __str__(self) -> str:
+        attrs, latents = self._tree.attrs, self.latents()
+        lines = [
+            f"Entropy report · {attrs['inference_library']} {attrs['inference_library_version']}",
+            f"{attrs['num_data']:,} data points, {attrs['num_particles']} draws each, {self.units}",
+            "",
+            self.summary().to_string(float_format=lambda value: f"{value:.4f}"),
+            "",
+            f"relative gap  {100 * self.relative_gap:.3f} %",
+        ]
+        if len(latents):
+            active = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed"
+            lines.append(f"latents       {active} of {len(latents)}")
+        lines += [f"no rows for   {name}: {why}" for name, why in self.untreated_latents.items()]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<EntropyReport: {self.units}, groups {list(self._tree.children)}>"
+
+    def _table(self, group: str) -> pd.DataFrame:
+        # One column for a plain variable, and two for one with its standard error.
+        dataset = self._tree[group].dataset
+        columns: dict[str, Any] = {}
+        for name, variable in dataset.data_vars.items():
+            if "estimate" in variable.dims:
+                columns[str(name)] = variable.sel(estimate="mean").values
+                columns[f"{name}_mcse"] = variable.sel(estimate="mcse").values
+            else:
+                columns[str(name)] = variable.values
+        dim = group.removesuffix("s")
+        return pd.DataFrame(columns, index=pd.Index(dataset[dim].values, name=dim))
+
+
+def compare(reports: Mapping[str, EntropyReport]) -> pd.DataFrame:
+    """Puts the means of several reports side by side, a column each.
+
+    Args:
+        reports: The reports by the name of their column.
+    """
+    columns = {}
+    for name, report in reports.items():
+        latents = report.latents()
+        columns[name] = report.summary()["mean"].to_dict() | {
+            "relative gap (%)": 100 * report.relative_gap,
+            "active latents": int(latents["active"].sum()),
+            "collapsed latents": int(latents["collapsed"].sum()),
+        }
+    return pd.DataFrame(columns)
