@@ -56,7 +56,6 @@ class EntropyReport:
         thresholds: CollapseThresholds,
         *,
         library: ModuleType,
-        history: xr.Dataset | None = None,
     ) -> Self:
         """Turns the sums of a diagnostic into a report.
 
@@ -64,7 +63,6 @@ class EntropyReport:
             sums: What one pass over the data has seen.
             thresholds: When a latent dimension counts as collapsed.
             library: The host, whose name and version the report carries.
-            history: The course of training, over the dimensions `epoch` and `latent`.
 
         Raises:
             ValueError: If the pass has seen no data.
@@ -76,8 +74,6 @@ class EntropyReport:
             "sites": sites_group(sums),
             "latents": latents_group(sums, thresholds),
         }
-        if history is not None:
-            groups["history"] = history
         tree = xr.DataTree.from_dict(groups)
         tree.attrs = {
             "created_at": datetime.now(UTC).isoformat(),
@@ -91,6 +87,12 @@ class EntropyReport:
             **asdict(thresholds),
         }
         return cls(tree)
+
+    def with_history(self, history: xr.Dataset) -> Self:
+        """The same report with the course of training, over the dimensions `epoch` and `latent`."""
+        tree = self.to_datatree()
+        tree["history"] = xr.DataTree(history)
+        return type(self)(tree)
 
     @property
     def units(self) -> str:

@@ -10,6 +10,7 @@ from numpyro_entropy.decoders import NormalDecoder
 from numpyro_entropy.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos import Standard_ELBO
 from numpyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
+from numpyro_entropy.fit import FitResult, fit
 from numpyro_entropy.nets import MLP
 from numpyro_entropy.priors import StandardNormalPrior
 from numpyro_entropy.vae import VAE
@@ -20,10 +21,12 @@ __all__ = [
     "VAE",
     "VAE1",
     "EntropySumDiagnostic",
+    "FitResult",
     "LinearNormalEncoder",
     "LinearVAE",
     "NormalDecoder",
     "NormalEncoder",
     "StandardNormalPrior",
     "Standard_ELBO",
+    "fit",
 ]

@@ -10,6 +10,7 @@ from pyro_entropy.decoders import NormalDecoder
 from pyro_entropy.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos import Standard_ELBO
 from pyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
+from pyro_entropy.fit import FitResult, fit
 from pyro_entropy.nets import MLP
 from pyro_entropy.priors import StandardNormalPrior
 from pyro_entropy.vae import VAE
@@ -20,10 +21,12 @@ __all__ = [
     "VAE",
     "VAE1",
     "EntropySumDiagnostic",
+    "FitResult",
     "LinearNormalEncoder",
     "LinearVAE",
     "NormalDecoder",
     "NormalEncoder",
     "StandardNormalPrior",
     "Standard_ELBO",
+    "fit",
 ]

@@ -1,0 +1,96 @@
+"""The course of training, the same for both hosts: epochs, a progress bar, a history."""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from arviz_base import dict_to_dataset
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from entropy_core.checks import check_positive_int, expected
+from entropy_core.report import EntropyReport
+
+HISTORY = ("elbo", "entropy_sum", "gap", "encoder_entropy", "prior_entropy", "decoder_entropy")
+
+
+class History:
+    """What a report says at some epochs, and the mean loss of each of those epochs."""
+
+    def __init__(self) -> None:
+        self._epochs: list[int] = []
+        self._rows: list[dict[str, float]] = []
+        self._latents: list[NDArray[np.float64]] = []
+        self._labels: list[str] = []
+
+    def add(self, epoch: int, loss: float, report: EntropyReport) -> None:
+        """Adds a row for the end of `epoch`, counted from 1."""
+        latents = report.latents()
+        self._epochs.append(epoch)
+        self._rows.append({"loss": loss, **{name: report[name] for name in HISTORY}})
+        self._latents.append(latents["encoder_entropy"].to_numpy())
+        self._labels = list(latents.index)
+
+    @property
+    def last(self) -> dict[str, str]:
+        """The newest row in few digits, for a progress bar."""
+        row = self._rows[-1] if self._rows else {}
+        return {name.replace("_", " "): f"{row[name]:.2f}" for name in HISTORY[:3] if row}
+
+    def to_dataset(self) -> xr.Dataset:
+        """The rows over the dimension `epoch`, the encoder entropies over `latent` too."""
+        columns = {name: [row[name] for row in self._rows] for name in ("loss", *HISTORY)}
+        return dict_to_dataset(
+            {
+                **{name: np.array(column) for name, column in columns.items()},
+                "latent_encoder_entropy": np.array(self._latents),
+            },
+            dims={name: ["epoch"] for name in columns}
+            | {"latent_encoder_entropy": ["epoch", "latent"]},
+            coords={"epoch": self._epochs, "latent": self._labels},
+            sample_dims=[],
+        )
+
+
+def train(
+    run_epoch: Callable[[int], NDArray[np.floating]],
+    diagnose: Callable[[], EntropyReport],
+    *,
+    num_epochs: int,
+    diagnose_every: int,
+    progress_bar: bool,
+) -> tuple[NDArray[np.float64], xr.Dataset]:
+    """Runs the epochs of a training, and keeps its losses and its history.
+
+    Args:
+        run_epoch: Trains for one epoch, counted from 1, and returns the loss of each step.
+        diagnose: Makes a report of the present state.
+        num_epochs: The number of epochs.
+        diagnose_every: The number of epochs between rows of the history; the last epoch has one.
+        progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
+
+    Returns:
+        The loss of each step, and the history.
+
+    Raises:
+        ValueError: If a number is no positive integer.
+        FloatingPointError: If a loss is NaN or infinite.
+    """
+    check_positive_int(num_epochs, "num_epochs")
+    check_positive_int(diagnose_every, "diagnose_every")
+    history, losses = History(), []
+    # Everything under one `with`, so that an error leaves no half-drawn bar behind.
+    with tqdm(range(1, num_epochs + 1), unit="epoch", disable=not progress_bar) as bar:
+        for epoch in bar:
+            losses.append(np.asarray(run_epoch(epoch), float))
+            finite = np.isfinite(losses[-1])
+            if not finite.all():
+                step = sum(map(len, losses[:-1])) + int(np.argmin(finite)) + 1
+                raise FloatingPointError(
+                    expected("a finite value", "loss", f"{losses[-1][~finite][0]} at step {step}")
+                )
+            loss = float(losses[-1].mean())
+            if epoch % diagnose_every == 0 or epoch == num_epochs:
+                history.add(epoch, loss, diagnose())
+            bar.set_postfix({"loss": f"{loss:.2f}", **history.last})
+    return np.concatenate(losses), history.to_dataset()

@@ -1,0 +1,127 @@
+"""A training loop for data in memory: minibatches, a progress bar, the entropy sum on the way."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax, random
+from jaxtyping import Array
+from numpy.typing import NDArray
+from numpyro.infer import ELBO, SVI
+from numpyro.optim import Adam
+
+from entropy_core.checks import check_finite, check_positive_int, expected
+from entropy_core.report import EntropyReport
+from entropy_core.training import train
+from numpyro_entropy.diagnostic import EntropySumDiagnostic
+from numpyro_entropy.elbos import Standard_ELBO
+from numpyro_entropy.params import Params, check_params
+
+
+class FitResult(NamedTuple):
+    """What `fit` returns.
+
+    Args:
+        params: The parameters of model and guide.
+        losses: The loss of each step, in nats per data point.
+        report: The report on the training data at the end, with the history of training.
+    """
+
+    params: Params
+    losses: NDArray[np.float64]
+    report: EntropyReport
+
+
+def fit(
+    rng_key: Array,
+    model: Callable,
+    guide: Callable,
+    data: Array | np.ndarray,
+    *,
+    init_params: Params | None = None,
+    loss: ELBO | None = None,
+    optim: Any = None,
+    num_epochs: int = 100,
+    batch_size: int = 128,
+    diagnostic: EntropySumDiagnostic | None = None,
+    diagnose_every: int = 1,
+    progress_bar: bool = True,
+) -> FitResult:
+    """Trains a model and guide with `numpyro.infer.SVI`, and watches the ELBO become an entropy sum.
+
+    Each epoch goes once through the data in random order, in batches of equal size; what is left
+    over waits for another epoch's order.
+
+    Args:
+        rng_key: The key for initial values, orders and draws.
+        model: Takes a batch and `total`, the size of the data set, as `vae.model` does.
+        guide: Takes the same.
+        data: The data set, of shape `(N, ...)`.
+        init_params: Initial values; the default is drawn.
+        loss: The objective; the default is `Standard_ELBO()`.
+        optim: The optimiser, NumPyro's or optax's; the default is Adam with learning rate 1e-3.
+        num_epochs: The number of epochs.
+        batch_size: The number of data points in a batch, at most `N`.
+        diagnostic: What looks at the result; the default has 10 draws for each data point. On the way
+            one draw must do.
+        diagnose_every: The number of epochs between rows of the history.
+        progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
+
+    Raises:
+        TypeError: If `data` is no array.
+        ValueError: If `data` is empty or not finite, a number is no positive integer, or
+            `init_params` are not complete.
+        FloatingPointError: If a loss is NaN or infinite.
+
+    Example:
+        >>> from numpyro_entropy import VAE1, fit
+        >>> vae, key = VAE1(4, 2), random.key(0)
+        >>> x = random.uniform(key, (256, 4))
+        >>> result = fit(key, vae.model, vae.guide, x, num_epochs=2, progress_bar=False)
+        >>> len(result.losses)
+        4
+    """
+    if not isinstance(data, jax.Array | np.ndarray):
+        raise TypeError(expected("an array", "data", type(data).__name__))
+    if not len(data):
+        raise ValueError(expected("at least one data point", "data", "an empty array"))
+    check_finite(np.asarray(data), "data")
+    check_positive_int(batch_size, "batch_size")
+    num_data = len(data)
+    batch_size = min(batch_size, num_data)
+    data = jnp.asarray(data)
+    # `total` is given here and once: as an argument of the update it would be traced.
+    svi = SVI(model, guide, optim or Adam(1e-3), loss or Standard_ELBO(), total=num_data)
+    init_key, order_key, report_key = random.split(rng_key, 3)
+    state = svi.init(init_key, data[:batch_size])
+    if init_params is not None:
+        check_params(init_params, svi.get_params(state))
+        state = svi.init(init_key, data[:batch_size], init_params=init_params)
+    diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
+    glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
+
+    @jax.jit
+    def steps(state: Any, batches: Array, data: Array) -> tuple[Any, Array]:
+        return lax.scan(lambda state, batch: svi.update(state, data[batch]), state, batches)
+
+    def run_epoch(epoch: int) -> NDArray[np.floating]:
+        nonlocal state
+        order = random.permutation(random.fold_in(order_key, epoch), num_data)
+        batches = order[: num_data - num_data % batch_size].reshape(-1, batch_size)
+        state, losses = steps(state, batches, data)
+        return np.asarray(losses) / num_data
+
+    def params() -> Params:
+        return {**svi.get_params(state), **(state.mutable_state or {})}
+
+    losses, history = train(
+        run_epoch,
+        lambda: glance.run(report_key, params(), data),
+        num_epochs=num_epochs,
+        diagnose_every=diagnose_every,
+        progress_bar=progress_bar,
+    )
+    report = diagnostic.run(report_key, params(), data).with_history(history)
+    return FitResult(params(), losses, report)
