@@ -49,7 +49,7 @@ def check_finite(x: NDArray[np.generic], name: str) -> None:
 def check_batch(
     shape: tuple[int, ...], data_shape: tuple[int, ...] | None, total: object = None
 ) -> None:
-    """Refuses a batch of data that a model cannot take; looks at shapes only, so that it can be traced.
+    """Refuses a batch that a model cannot take; looks at shapes only, so that it can be traced.
 
     Args:
         shape: The shape of the batch, `(B, *data_shape)`.

@@ -104,7 +104,5 @@ def _joined(arrays: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays) if arrays else np.zeros(0)
 
 
-def _dataset(
-    data: dict[str, Any], dims: dict[str, list[str]], coords: dict[str, list]
-) -> xr.Dataset:
+def _dataset(data: dict[str, Any], dims: dict[Any, Any], coords: dict[Any, Any]) -> xr.Dataset:
     return dict_to_dataset(data, dims=dims, coords=coords, sample_dims=[])

@@ -127,11 +127,11 @@ class EntropyReport:
         return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "mcse"])
 
     def sites(self) -> pd.DataFrame:
-        """A row for each sample site: what it adds, its entropy, its residual, and how each was got."""
+        """A row for each sample site: what it adds, its entropy, its residual, how each was got."""
         return self._table("sites")
 
     def latents(self) -> pd.DataFrame:
-        """A row for each latent dimension: its entropies and divergence, and whether it collapsed."""
+        """A row for each latent dimension: its entropies and divergence, and if it collapsed."""
         return self._table("latents")
 
     def to_datatree(self) -> xr.DataTree:
@@ -139,7 +139,7 @@ class EntropyReport:
         return self._tree.copy(deep=True)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the report as netCDF; a file of that name is replaced once the new one is whole."""
+        """Writes the report as netCDF; an old file is replaced once the new one is whole."""
         with replacing(path) as temporary:
             self._tree.to_netcdf(temporary, engine="h5netcdf")
 

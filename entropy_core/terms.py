@@ -260,7 +260,7 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
 
 
 def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
-    """The record with its values summed over the data: nats per data point where there is a plate."""
+    """The record with its values summed over the data; with a plate, in nats per data point."""
     num_data = plate.full_size if plate else 1
     values = {
         name: site.total(getattr(site, name)) / num_data for name in ("log_prob", "term", "entropy")
@@ -277,7 +277,9 @@ def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
     *scalars, residuals = terms.sums
     return replace(
         terms,
-        sums=ELBOTerms(*map(function, scalars), {k: function(v) for k, v in residuals.items()}),
+        sums=ELBOTerms._make(
+            [*map(function, scalars), {name: function(r) for name, r in residuals.items()}]
+        ),
         sites=tuple(
             mapped(site, ("log_prob", "term", "entropy", "handler_scale")) for site in terms.sites
         ),
@@ -294,7 +296,9 @@ def average(terms: Sequence[ELBOTerms]) -> ELBOTerms:
         return sum(values) / len(terms)
 
     *scalars, residuals = zip(*terms, strict=True)
-    return ELBOTerms(
-        *map(mean, scalars),
-        {name: mean(values[name] for values in residuals) for name in residuals[0]},
+    return ELBOTerms._make(
+        [
+            *map(mean, scalars),
+            {name: mean([values[name] for values in residuals]) for name in residuals[0]},
+        ]
     )

@@ -1,6 +1,7 @@
 """The course of training, the same for both hosts: epochs, a progress bar, a history."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,13 +41,13 @@ class History:
     def to_dataset(self) -> xr.Dataset:
         """The rows over the dimension `epoch`, the encoder entropies over `latent` too."""
         columns = {name: [row[name] for row in self._rows] for name in ("loss", *HISTORY)}
+        dims: dict[Any, Any] = {name: ["epoch"] for name in columns}
         return dict_to_dataset(
             {
                 **{name: np.array(column) for name, column in columns.items()},
                 "latent_encoder_entropy": np.array(self._latents),
             },
-            dims={name: ["epoch"] for name in columns}
-            | {"latent_encoder_entropy": ["epoch", "latent"]},
+            dims=dims | {"latent_encoder_entropy": ["epoch", "latent"]},
             coords={"epoch": self._epochs, "latent": self._labels},
             sample_dims=[],
         )

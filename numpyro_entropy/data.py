@@ -29,7 +29,7 @@ def check_data(x: object, data_shape: tuple[int, ...] | None, total: object = No
 
 
 def data_plate(x: jax.Array, total: int | None) -> numpyro.plate:
-    """The plate `"data"` over a batch that is already cut: it scales by `total / B`, and draws nothing.
+    """The plate `"data"` over a batch already cut: it scales by `total / B`, and draws nothing.
 
     Args:
         x: The batch.

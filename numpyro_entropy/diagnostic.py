@@ -22,8 +22,8 @@ from numpyro_entropy.terms import Trace, latent_terms, site_terms
 class EntropySumDiagnostic:
     """Compares the ELBO of a model and guide with its sum of entropies, site by site.
 
-    At every stationary point `F = H[q(z|x)] - H[p(z)] - H[p(x|z)]` (Damm et al. 2023, Eq. 13), and at
-    every other point `F` differs from it by the sum over the model's sites of
+    At every stationary point `F = H[q(z|x)] - H[p(z)] - H[p(x|z)]` (Damm et al. 2023, Eq. 13), and
+    at every other point `F` differs from it by the sum over the model's sites of
     `E_q[log p_s] + H[p_s]`: the report says where the gap is. It reads the distributions from the
     traces of any model and guide, in one pass over the data and in constant memory.
 
@@ -32,8 +32,8 @@ class EntropySumDiagnostic:
         guide: The guide.
         num_particles: The number of draws from the guide for each data point.
         entropy_samples: The number of fresh draws for an entropy that has no closed form.
-        data_plate: The name of the plate over data points; needed only where two crossed plates both
-            hold all data.
+        data_plate: The name of the plate over data points; needed only where two crossed plates
+            both hold all data.
         thresholds: When a latent dimension counts as collapsed.
 
     Raises:
@@ -86,8 +86,8 @@ class EntropySumDiagnostic:
             batch_size: How many data points to look at together, where `batches` is an array.
 
         Raises:
-            ValueError: If there is no batch, a batch has NaN or infinite entries, or `params` are not
-                complete.
+            ValueError: If there is no batch, a batch has NaN or infinite entries, or `params` are
+                not complete.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         for i, args in enumerate(_arguments(batches, batch_size)):

@@ -1,4 +1,4 @@
-"""Entropies and divergences of NumPyro distributions: closed where the host has them, or sampled."""
+"""Entropies and divergences of NumPyro distributions, in closed form or sampled."""
 
 import jax.numpy as jnp
 import numpyro.distributions as dist

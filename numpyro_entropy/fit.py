@@ -49,7 +49,7 @@ def fit(
     diagnose_every: int = 1,
     progress_bar: bool = True,
 ) -> FitResult:
-    """Trains a model and guide with `numpyro.infer.SVI`, and watches the ELBO become an entropy sum.
+    """Trains a model and guide with `numpyro.infer.SVI`; watches the ELBO become an entropy sum.
 
     Each epoch goes once through the data in random order, in batches of equal size; what is left
     over waits for another epoch's order.
@@ -64,8 +64,8 @@ def fit(
         optim: The optimiser, NumPyro's or optax's; the default is Adam with learning rate 1e-3.
         num_epochs: The number of epochs.
         batch_size: The number of data points in a batch, at most `N`.
-        diagnostic: What looks at the result; the default has 10 draws for each data point. On the way
-            one draw must do.
+        diagnostic: What looks at the result; the default has 10 draws for each data point. On the
+            way one draw must do.
         diagnose_every: The number of epochs between rows of the history.
         progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
 

@@ -74,5 +74,5 @@ class MLP(nn.Module):
 
 
 def apply_net(name: str, net: nn.Module, x: Array) -> Array:
-    """Calls a net on data inside a model or guide, where its parameters are those of site `name`."""
+    """Calls a net inside a model or guide, with the parameters of the site `name`."""
     return flax_module(name, net, x)(x)

@@ -31,7 +31,7 @@ def param_shapes(fn: Callable, *args: Any) -> Params:
 
 
 def check_params(params: Mapping[str, Any], shapes: Params) -> None:
-    """Refuses parameters that are not all there: NumPyro itself would draw new ones, and not say so.
+    """Refuses parameters that are not all there: NumPyro would draw new ones and not say so.
 
     Raises:
         ValueError: If a parameter in `shapes` is missing from `params`, or has another shape.

@@ -1,4 +1,4 @@
-"""From a pair of NumPyro traces to one record a sample site: the heart of every objective and report.
+"""From a pair of NumPyro traces to one record a sample site: the heart of objectives and reports.
 
 Nothing here knows VAEs: it reads any model and guide that NumPyro itself can trace.
 """
@@ -82,8 +82,8 @@ def site_terms(
         rng_key: The key for those draws, folded with the site's name.
 
     Raises:
-        ValueError: If the guide lacks a latent site of the model, or if an entropy has to be sampled
-            and there is no `rng_key`.
+        ValueError: If the guide lacks a latent site of the model, or if an entropy has to be
+            sampled and there is no `rng_key`.
     """
     model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
     check_guide((n for n, s in model_sites.items() if not s["is_observed"]), guide_sites)

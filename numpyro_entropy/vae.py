@@ -85,8 +85,9 @@ class VAE:
         """`q(z|x)`, of batch shape `(B,)`.
 
         Raises:
-            ValueError: If `params` are not complete, or if `x` has another shape or type than the
-                data, or values that are not finite.
+            TypeError: If `x` is no array of floats.
+            ValueError: If `params` are not complete, or if `x` has another shape than the data, or
+                values that are not finite.
         """
         check_data(x, self.data_shape)
         if not isinstance(x, jax.core.Tracer):

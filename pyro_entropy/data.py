@@ -28,7 +28,7 @@ def check_data(x: object, module: nn.Module, total: object = None) -> None:
 
 
 def data_plate(x: torch.Tensor, total: int | None) -> pyro.plate:
-    """The plate `"data"` over a batch that is already cut: it scales by `total / B`, and draws nothing.
+    """The plate `"data"` over a batch already cut: it scales by `total / B`, and draws nothing.
 
     Args:
         x: The batch.

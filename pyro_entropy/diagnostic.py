@@ -20,8 +20,8 @@ from pyro_entropy.terms import latent_terms, site_terms
 class EntropySumDiagnostic:
     """Compares the ELBO of a model and guide with its sum of entropies, site by site.
 
-    At every stationary point `F = H[q(z|x)] - H[p(z)] - H[p(x|z)]` (Damm et al. 2023, Eq. 13), and at
-    every other point `F` differs from it by the sum over the model's sites of
+    At every stationary point `F = H[q(z|x)] - H[p(z)] - H[p(x|z)]` (Damm et al. 2023, Eq. 13), and
+    at every other point `F` differs from it by the sum over the model's sites of
     `E_q[log p_s] + H[p_s]`: the report says where the gap is. It reads the distributions from the
     traces of any model and guide, in one pass over the data and in constant memory.
 
@@ -30,8 +30,8 @@ class EntropySumDiagnostic:
         guide: The guide.
         num_particles: The number of draws from the guide for each data point.
         entropy_samples: The number of fresh draws for an entropy that has no closed form.
-        data_plate: The name of the plate over data points; needed only where two crossed plates both
-            hold all data.
+        data_plate: The name of the plate over data points; needed only where two crossed plates
+            both hold all data.
         thresholds: When a latent dimension counts as collapsed.
 
     Raises:

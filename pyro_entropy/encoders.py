@@ -12,7 +12,7 @@ class NormalEncoder(nn.Module):
     """The encoder `q(z|x) = N(z; m(x), diag tau^2(x))` (Damm et al. 2023, Def. 1).
 
     Args:
-        net: Maps data `(..., D)` to `(..., 2 H)`: the means `m`, then the log-variances `log tau^2`.
+        net: Maps data `(..., D)` to `(..., 2 H)`: the means `m`, then the log-variances.
 
     Example:
         >>> from pyro_entropy import MLP
@@ -38,9 +38,10 @@ class NormalEncoder(nn.Module):
 
 
 class LinearNormalEncoder(nn.Module):
-    """The encoder of the linear VAE, `q(z|x) = N(z; V x + b, diag tau^2)` (Damm et al. 2023, Eq. 19).
+    """The encoder of the linear VAE, `q(z|x) = N(z; V x + b, diag tau^2)`.
 
-    The variances do not depend on `x`. At the optimum `b = -V mu_0`.
+    Damm et al. 2023, Eq. 19, with `b` for `-V mu_0`, which it is at the optimum. The variances do
+    not depend on `x`.
 
     Args:
         data_dim: The number of observed variables, `D`.

@@ -1,14 +1,14 @@
-"""Entropies and divergences of Pyro distributions: closed where the host has them, sampled if not."""
+"""Entropies and divergences of Pyro distributions, in closed form or sampled."""
 
 import pyro.distributions as dist
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import scale_and_mask, sum_rightmost
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
 
-def closed_entropy(fn: dist.Distribution) -> Float[Tensor, "*batch"] | None:
+def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
     """The entropy of `fn` in closed form, or `None` where the host has none.
 
     Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
@@ -29,7 +29,7 @@ def closed_entropy(fn: dist.Distribution) -> Float[Tensor, "*batch"] | None:
         return None
 
 
-def sampled_entropy(fn: dist.Distribution, num_samples: int) -> Float[Tensor, "*batch"]:
+def sampled_entropy(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch"]:
     """The mean of `-log p` over fresh draws: `H[p] = -E_p[log p(v)]`.
 
     Shape: the batch shape of `fn`; units: nats.
@@ -39,7 +39,7 @@ def sampled_entropy(fn: dist.Distribution, num_samples: int) -> Float[Tensor, "*
 
 
 def closed_cross_entropy(
-    q: dist.Distribution, p: dist.Distribution, value: Tensor
+    q: Distribution, p: Distribution, value: Tensor
 ) -> Float[Tensor, "*batch"] | None:
     """`E_q[log p] = -(KL(q || p) + H[q])`, or `None` where no KL divergence is registered.
 
@@ -66,12 +66,12 @@ def closed_cross_entropy(
     return scale_and_mask(-(kl + entropy), mask=mask)
 
 
-def elementwise(fn: dist.Distribution) -> dist.Distribution:
-    """Takes off `to_event`: a factorised distribution over vectors becomes one over their entries."""
+def elementwise(fn: Distribution) -> Distribution:
+    """Takes off `to_event`: what a factorised distribution is made of."""
     while isinstance(fn, dist.Independent):
         fn = fn.base_dist
     return fn
 
 
-def _split_mask(fn: dist.Distribution) -> tuple[dist.Distribution, Tensor | bool | None]:
+def _split_mask(fn: Distribution) -> tuple[Distribution, Tensor | bool | None]:
     return (fn.base_dist, fn._mask) if isinstance(fn, MaskedDistribution) else (fn, None)

@@ -1,14 +1,14 @@
 """A training loop for data in memory: minibatches, a progress bar, the entropy sum on the way."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pyro import poutine
 from pyro.infer import ELBO, SVI
-from pyro.optim import Adam, PyroOptim
+from pyro.optim import Adam, PyroLRScheduler, PyroOptim  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from entropy_core.checks import check_finite, check_positive_int, expected
@@ -43,7 +43,7 @@ def fit(
     diagnose_every: int = 1,
     progress_bar: bool = True,
 ) -> FitResult:
-    """Trains a model and guide with `pyro.infer.SVI`, and watches the ELBO become an entropy sum.
+    """Trains a model and guide with `pyro.infer.SVI`; watches the ELBO become an entropy sum.
 
     Each epoch goes once through the data in random order, in batches of equal size; what is left
     over waits for another epoch's order.
@@ -53,18 +53,19 @@ def fit(
         guide: Takes the same.
         data: The data set, of shape `(N, ...)`, on the device of the parameters.
         loss: The objective; the default is `Standard_ELBO()`.
-        optim: The optimiser; the default is Adam with learning rate 1e-3.
+        optim: The optimiser; the default is Adam with learning rate 1e-3. A scheduler, such as
+            `pyro.optim.ExponentialLR`, takes a step at the end of each epoch.
         num_epochs: The number of epochs.
         batch_size: The number of data points in a batch, at most `N`.
-        diagnostic: What looks at the result; the default has 10 draws for each data point. On the way
-            one draw must do.
+        diagnostic: What looks at the result; the default has 10 draws for each data point. On the
+            way one draw must do.
         diagnose_every: The number of epochs between rows of the history.
         progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
 
     Raises:
         TypeError: If `data` is no tensor.
-        ValueError: If `data` is empty or not finite, a number is no positive integer, or Pyro's param
-            store holds other tensors under the names of the parameters.
+        ValueError: If `data` is empty or not finite, a number is no positive integer, or Pyro's
+            param store holds other tensors under the names of the parameters.
         FloatingPointError: If a loss is NaN or infinite.
 
     Example:
@@ -84,14 +85,18 @@ def fit(
     num_data = len(data)
     batch_size = min(batch_size, num_data)
     check_param_store(model, guide, data[:batch_size])
-    svi = SVI(model, guide, optim or Adam({"lr": 1e-3}), loss or Standard_ELBO())
+    optim = optim or Adam({"lr": 1e-3})
+    svi = SVI(model, guide, optim, loss or Standard_ELBO())
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
     glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
 
     def run_epoch(epoch: int) -> NDArray[np.floating]:
         order = torch.randperm(num_data, device=data.device)
         batches = order[: num_data - num_data % batch_size].split(batch_size)
-        return np.array([svi.step(data[batch], total=num_data) / num_data for batch in batches])
+        losses = [svi.step(data[batch], total=num_data) / num_data for batch in batches]
+        if isinstance(optim, PyroLRScheduler):
+            optim.step()
+        return np.array(losses)
 
     losses, history = train(
         run_epoch,
@@ -115,7 +120,8 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
     with poutine.trace(param_only=True) as capture, torch.no_grad():
         guide_trace = poutine.trace(guide).get_trace(*args)
         poutine.replay(model, trace=guide_trace)(*args)
-    trained = {id(site["value"].unconstrained()) for site in capture.trace.nodes.values()}
+    sites: dict[str, Any] = capture.trace.nodes
+    trained = {id(site["value"].unconstrained()) for site in sites.values()}
     for role, fn in (("model", model), ("guide", guide)):
         if isinstance(fn, nn.Module):
             for name, parameter in fn.named_parameters():

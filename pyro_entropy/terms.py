@@ -1,4 +1,4 @@
-"""From a pair of Pyro traces to one record a sample site: the heart of every objective and report.
+"""From a pair of Pyro traces to one record a sample site: the heart of objectives and reports.
 
 Nothing here knows VAEs: it reads any model and guide that Pyro itself can trace.
 """
@@ -121,9 +121,10 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
     Left out are the indices of a subsampling plate, and what `pyro.deterministic` and the
     reparameterisers leave behind: an observed site under the mask `False`.
     """
+    nodes: dict[str, Any] = trace.nodes
     return {
         name: site
-        for name, site in trace.nodes.items()
+        for name, site in nodes.items()
         if site["type"] == "sample"
         and type(site["fn"]).__name__ != "_Subsample"
         and not (site["is_observed"] and getattr(site["fn"], "_mask", None) is False)

@@ -25,8 +25,8 @@ class VAE(nn.Module):
     """A variational autoencoder made of a prior `p(z)`, an encoder `q(z|x)` and a decoder `p(x|z)`.
 
     `vae.model` and `vae.guide` are Pyro modules that take a batch `x` of shape `(B, *data_shape)`
-    and, as `total`, the size of the data set that the batch is a part of. Sites are `"z"` and `"x"`,
-    in the plate `"data"`.
+    and, as `total`, the size of the data set that the batch is a part of. Sites are `"z"` and
+    `"x"`, in the plate `"data"`.
 
     Args:
         prior: Called without arguments; returns a distribution.
@@ -75,7 +75,8 @@ class VAE(nn.Module):
         """`q(z|x)`, of batch shape `(B,)`.
 
         Raises:
-            ValueError: If `x` has another shape or type than the data, or values that are not finite.
+            TypeError: If `x` is no tensor, or not of the model's float type.
+            ValueError: If `x` has another shape than the data, or values that are not finite.
         """
         check_data(x, self.guide)
         check_finite(x.detach().cpu().numpy(), "x")

@@ -53,7 +53,7 @@ class TermsELBO(ELBO, ABC):
         *args: Any,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """The loss, summed over the plates and scaled as the host does, and the nets' mutable state.
+        """The loss, summed over plates and scaled as the host does, and the nets' mutable state.
 
         Raises:
             ValueError: If the guide lacks a latent site of the model.

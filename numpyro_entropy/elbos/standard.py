@@ -12,9 +12,9 @@ class Standard_ELBO(TermsELBO):
     """The evidence lower bound `F = E_q[log p(z)] + E_q[log p(x|z)] + H[q(z|x)]`.
 
     Damm et al. 2023, Sec. 3.1; Kingma and Welling 2014. It is a drop-in for
-    `numpyro.infer.TraceMeanField_ELBO`: a latent site whose `kl_divergence(q, p)` is registered adds
-    `-KL`; another adds `log p` at the draw, and `H[q]` in closed form where NumPyro has it. With
-    `closed_form=False` it is `numpyro.infer.Trace_ELBO` for reparameterised guides.
+    `numpyro.infer.TraceMeanField_ELBO`: a latent site whose `kl_divergence(q, p)` is registered
+    adds `-KL`; another adds `log p` at the draw, and `H[q]` in closed form where NumPyro has it.
+    With `closed_form=False` it is `numpyro.infer.Trace_ELBO` for reparameterised guides.
 
     Args:
         num_particles: The number of draws from the guide.
@@ -28,7 +28,8 @@ class Standard_ELBO(TermsELBO):
         >>> from numpyro_entropy import VAE1, Standard_ELBO
         >>> vae, key = VAE1(4, 2), jax.random.key(0)
         >>> x = jax.random.uniform(key, (8, 4))
-        >>> svi = numpyro.infer.SVI(vae.model, vae.guide, numpyro.optim.Adam(1e-3), Standard_ELBO())
+        >>> optim = numpyro.optim.Adam(1e-3)
+        >>> svi = numpyro.infer.SVI(vae.model, vae.guide, optim, Standard_ELBO())
         >>> state, loss = svi.update(svi.init(key, x), x)
         >>> params = svi.get_params(state)
         >>> terms = Standard_ELBO(num_particles=10).terms(key, params, vae.model, vae.guide, x)

@@ -19,7 +19,8 @@ from pyro_entropy.terms import sample_sites, site_terms
 class TermsELBO(ELBO):
     """Base of the objectives that are sums of the terms of `pyro_entropy.terms`.
 
-    A subclass holds its formula, `bound`. All arguments are those of `pyro.infer.ELBO`, and two more.
+    A subclass holds its formula, `bound`. All arguments are those of `pyro.infer.ELBO`, and two
+    more.
 
     Args:
         closed_form: `False` takes every term at the draws, as `pyro.infer.Trace_ELBO` does.
@@ -63,7 +64,7 @@ class TermsELBO(ELBO):
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The value of `differentiable_loss`; its gradients are left in the parameters."""
-        loss = 0.0
+        loss: Any = 0.0
         # One particle at a time, so that only one graph is held.
         for particle in self._particle_losses(model, guide, args, kwargs):
             if particle.requires_grad:

@@ -27,7 +27,8 @@ class Standard_ELBO(TermsELBO):
         >>> import pyro, torch
         >>> from pyro_entropy import VAE1, Standard_ELBO
         >>> vae, x = VAE1(4, 2), torch.rand(8, 4)
-        >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), Standard_ELBO())
+        >>> optim = pyro.optim.Adam({"lr": 1e-3})
+        >>> svi = pyro.infer.SVI(vae.model, vae.guide, optim, Standard_ELBO())
         >>> loss = svi.step(x)
         >>> terms = Standard_ELBO(num_particles=10).terms(vae.model, vae.guide, x)
         >>> bool(torch.isclose(terms.gap, sum(terms.residuals.values()), atol=1e-5))
