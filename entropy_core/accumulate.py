@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Moments:
     weighted_sum: float = 0.0
     weighted_variance: float = 0.0
 
-    def add(self, values: NDArray[np.float64], weight: float) -> None:
+    def add(self, values: NDArray[np.float64], weight: int) -> None:
         """Adds one batch: a value for each particle, and the number of data points in the batch."""
         variance = values.var(ddof=1) / values.size if values.size > 1 else np.nan
         self.merge(Moments(weight, weight * values.mean(), weight**2 * variance))
@@ -57,7 +57,7 @@ class LatentMoments:
     squares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, terms: LatentTerms, kl_epsilon: float) -> Self:
+    def of(cls, terms: LatentTerms, kl_epsilon: float) -> "LatentMoments":
         """Sums one batch; `below` counts the data points with `KL < kl_epsilon`."""
         mean = terms.mean.mean(0)
         return cls(
@@ -141,9 +141,9 @@ class Accumulator:
             self.latents[site] = latent
 
 
-def _quantities(particle: TraceTerms) -> dict[Key, float]:
+def _quantities(particle: TraceTerms) -> dict[Key, Any]:
     sums = particle.sums
-    quantities: dict[Key, float] = {
+    quantities: dict[Key, Any] = {
         (name,): getattr(sums, name) for name in (*sums._fields[:-1], "gap")
     }
     for site in particle.sites:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -56,7 +56,7 @@ class EntropyReport:
         thresholds: CollapseThresholds,
         *,
         library: ModuleType,
-    ) -> Self:
+    ) -> "EntropyReport":
         """Turns the sums of a diagnostic into a report.
 
         Args:
@@ -88,7 +88,7 @@ class EntropyReport:
         }
         return cls(tree)
 
-    def with_history(self, history: xr.Dataset) -> Self:
+    def with_history(self, history: xr.Dataset) -> "EntropyReport":
         """The same report with the course of training, over the dimensions `epoch` and `latent`."""
         tree = self.to_datatree()
         tree["history"] = xr.DataTree(history)
@@ -144,7 +144,7 @@ class EntropyReport:
             self._tree.to_netcdf(temporary, engine="h5netcdf")
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "EntropyReport":
         """Reads what `save` wrote.
 
         Raises:

@@ -14,6 +14,7 @@ def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
     Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
 
     Example:
+        >>> import torch
         >>> closed_entropy(dist.Normal(0.0, torch.ones(2)).to_event(1)).item()
         2.8378...
     """
@@ -47,6 +48,7 @@ def closed_cross_entropy(
     for `q`, `H[q]` is taken at `value`. Shape: the batch shape; units: nats.
 
     Example:
+        >>> import torch
         >>> q, p = dist.Normal(0.0, 2.0), dist.Normal(0.0, 1.0)
         >>> closed_cross_entropy(q, p, torch.zeros(())).item()  # -(log(2 pi) + 4) / 2
         -2.9189...

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyro
@@ -92,7 +92,7 @@ class VAE(nn.Module):
             key: parameter.detach().cpu().numpy() for key, parameter in self._keyed_parameters()
         }
 
-    def set_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> Self:
+    def set_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> "VAE":
         """Copies arrays into the parameters, by the keys of `entropy_core.weights`.
 
         Raises:
@@ -117,7 +117,7 @@ class VAE(nn.Module):
         metadata = {"variant": type(self).__name__, "data_shape": str(shape)}
         weights_file.save_weights(path, self.get_weights(), metadata)
 
-    def load_weights(self, path: str | os.PathLike[str]) -> Self:
+    def load_weights(self, path: str | os.PathLike[str]) -> "VAE":
         """Reads weights that either backend has saved into the parameters.
 
         Raises:

@@ -234,6 +234,7 @@ def test_errors_name_the_argument(call, name):
         call()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("x", "weight", "mean", "name"),
     [

@@ -160,6 +160,7 @@ def test_loader_splits_at_random_and_by_seed(load, total, image_shape):
     assert not np.array_equal(split.test, whole.train[-100:])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("num_test", [-1, 1797, 2.5])
 def test_loader_refuses_a_test_set_that_it_cannot_fill(num_test):
     with pytest.raises(ValueError, match=r"^expected .* for `num_test`"):
@@ -254,12 +255,14 @@ def test_idx_refuses_corrupt_gzip(folder, images, damage):
         idx(folder)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_idx_refuses_sets_of_different_sizes(folder, images):
     (folder / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(images[1][:, :2]))
     with pytest.raises(ValueError, match=r"^expected 15 features.* for `test`; got 10"):
         idx(folder)
 
 
+@pytest.mark.usefixtures("unchecked")
 @every_generator
 @pytest.mark.parametrize(
     ("name", "value"),
@@ -294,6 +297,7 @@ def test_one_generator_refuses(make, name, value):
 GOOD = np.zeros((3, 2))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("train", "test", "name"),
     [

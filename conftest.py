@@ -1,0 +1,40 @@
+"""For all tests and doctests: shapes are checked at run time, and JAX has double precision."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# No test reaches for a GPU unless it is marked so, and XLA shares the two cores with torch.
+os.environ.setdefault("TQDM_DISABLE", "1")
+
+import jax
+import jaxtyping
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Before the packages are imported, so that every annotated shape is checked in every call.
+install_import_hook(["entropy_core", "numpyro_entropy", "pyro_entropy"], "beartype.beartype")
+
+# x64 holds for the whole process: float32 models say so by their dtype.
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cache" / "jax"))
+torch.set_num_threads(1)
+
+
+@pytest.fixture()
+def unchecked() -> Iterator[None]:
+    """Switches the checks of shapes off, for tests of what a user sees, who has none."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(autouse=True)
+def fresh_pyro() -> Iterator[None]:
+    """Leaves no parameter of one test to the next, and draws the same numbers in any order."""
+    import pyro
+
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    yield
