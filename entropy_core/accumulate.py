@@ -22,7 +22,7 @@ class Moments:
     add up.
     """
 
-    weight: float = 0.0
+    weight: int = 0
     weighted_sum: float = 0.0
     weighted_variance: float = 0.0
 
