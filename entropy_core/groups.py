@@ -45,7 +45,7 @@ def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
 def sites_group(sums: Accumulator) -> xr.Dataset:
     """What each sample site adds, how it was got, and its residual (NaN for a guide's site)."""
     sites = sums.sites
-    missing = Moments(1.0, np.nan, np.nan)
+    missing = Moments(1, np.nan, np.nan)
 
     def column(name: str) -> np.ndarray:
         keys = [(name, site.role, site.name) for site in sites]
