@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import xarray as xr
@@ -138,6 +138,34 @@ class EntropyReport:
         """The groups as an `xarray.DataTree`, for ArviZ's functions."""
         return self._tree.copy(deep=True)
 
+    def plot(self, *, kind: Literal["history", "latents"], backend: str = "matplotlib") -> Any:
+        """A figure of the report; see `entropy_core.plots`.
+
+        Args:
+            kind: `"history"`, the course of training, or `"latents"`, the entropy of each latent.
+            backend: `"matplotlib"` or `"plotly"`.
+
+        Returns:
+            An `arviz_plots.PlotCollection`.
+
+        Raises:
+            ValueError: If the report lacks what the figure shows.
+            ImportError: If arviz-plots is not installed.
+        """
+        from entropy_core import plots
+
+        figures = {"history": plots.plot_history, "latents": plots.plot_latents}
+        if kind not in figures:
+            raise ValueError(expected(f"one of {list(figures)}", "kind", repr(kind)))
+        return figures[kind](self, backend=backend)
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Writes the report as one page, which needs no network; see `entropy_core.html`."""
+        from entropy_core import html
+
+        with replacing(path) as temporary:
+            temporary.write_text(html.render(self), encoding="utf-8")
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the report as netCDF; an old file is replaced once the new one is whole."""
         with replacing(path) as temporary:
@@ -177,6 +205,11 @@ class EntropyReport:
 
     def __repr__(self) -> str:
         return f"<EntropyReport: {self.units}, groups {list(self._tree.children)}>"
+
+    def _repr_html_(self) -> str:
+        from entropy_core import html
+
+        return html.fragment(self)
 
     def _table(self, group: str) -> pd.DataFrame:
         # One column for a plain variable, and two for one with its standard error.

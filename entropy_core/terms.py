@@ -60,7 +60,7 @@ class SiteTerms:
     @property
     def plate_scale(self) -> float:
         """The factor by which the plates' subsampling scales the site."""
-        return math.prod(plate.full_size / plate.size for plate in self.plates)
+        return math.prod((plate.full_size / plate.size for plate in self.plates), start=1.0)
 
     @property
     def residual(self) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -61,7 +61,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
 
 
 def check_weights(
-    weights: Mapping[str, NDArray[np.floating]],
+    weights: Mapping[str, ArrayLike],
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
 ) -> None:
     """Refuses weights that are not just those that a model has, and names each that is not.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import random
 from jaxtyping import Array
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from numpyro.handlers import seed, trace
 
 from entropy_core.checks import expected
@@ -57,7 +57,7 @@ def to_weights(params: Mapping[str, Any]) -> dict[str, Any]:
     return weights
 
 
-def from_weights(weights: Mapping[str, NDArray[np.floating]], shapes: Params) -> Params:
+def from_weights(weights: Mapping[str, ArrayLike], shapes: Params) -> Params:
     """The inverse of `to_weights`, into parameters of these shapes and types."""
 
     def leaf(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:

@@ -11,7 +11,7 @@ import numpyro
 import numpyro.distributions as dist
 from jax import random
 from jaxtyping import Array, Float
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from numpyro.handlers import block, substitute
 
 from entropy_core import weights as weights_file
@@ -112,7 +112,7 @@ class VAE:
         check_params(params, shapes)
         return to_weights({name: params[name] for name in shapes})
 
-    def set_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> Params:
+    def set_weights(self, weights: Mapping[str, ArrayLike]) -> Params:
         """The parameters that hold these arrays, by the keys of `entropy_core.weights`.
 
         Raises:

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from entropy_core.checks import check_positive_int
 from numpyro_entropy.decoders import NormalDecoder
 from numpyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
 from numpyro_entropy.nets import MLP
@@ -44,10 +45,12 @@ class VAE1(VAE):
         initial_log_variance: float = 0.0,
         dtype: Any = None,
     ) -> None:
+        check_positive_int(data_dim, "data_dim")
+        prior = StandardNormalPrior(latent_dim, dtype=dtype)
         encoder_net = MLP(data_dim, 2 * latent_dim, tuple(hidden), activation, dtype=dtype)
         decoder_net = MLP(latent_dim, data_dim, tuple(hidden[::-1]), activation, dtype=dtype)
         super().__init__(
-            StandardNormalPrior(latent_dim, dtype=dtype),
+            prior,
             NormalEncoder(encoder_net),
             NormalDecoder(decoder_net, initial_log_variance=initial_log_variance, dtype=dtype),
             (data_dim,),

@@ -10,7 +10,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
@@ -92,7 +92,7 @@ class VAE(nn.Module):
             key: parameter.detach().cpu().numpy() for key, parameter in self._keyed_parameters()
         }
 
-    def set_weights(self, weights: Mapping[str, NDArray[np.floating]]) -> "VAE":
+    def set_weights(self, weights: Mapping[str, ArrayLike]) -> "VAE":
         """Copies arrays into the parameters, by the keys of `entropy_core.weights`.
 
         Raises:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from entropy_core.checks import check_positive_int
 from pyro_entropy.decoders import NormalDecoder
 from pyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
 from pyro_entropy.nets import MLP
@@ -40,10 +41,12 @@ class VAE1(VAE):
         initial_log_variance: float = 0.0,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_positive_int(data_dim, "data_dim")
+        prior = StandardNormalPrior(latent_dim, dtype=dtype)
         encoder_net = MLP(data_dim, 2 * latent_dim, hidden, activation, dtype=dtype)
         decoder_net = MLP(latent_dim, data_dim, hidden[::-1], activation, dtype=dtype)
         super().__init__(
-            StandardNormalPrior(latent_dim, dtype=dtype),
+            prior,
             NormalEncoder(encoder_net),
             NormalDecoder(decoder_net, initial_log_variance=initial_log_variance, dtype=dtype),
             (data_dim,),

@@ -1,0 +1,178 @@
+"""A report as one self-contained page, and as a fragment for notebooks."""
+
+import base64
+import io
+from collections.abc import Callable, Iterable
+from html import escape
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from entropy_core import plots
+from entropy_core.report import EntropyReport
+
+LONG = 20
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Entropy report</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def render(report: EntropyReport) -> str:
+    """The report as a page that needs no network, no scripts and no other file.
+
+    The figures are there if arviz-plots and matplotlib are installed.
+    """
+    attrs = report.to_datatree().attrs
+    tables = [
+        ("Terms, entropies and residuals", report.summary()),
+        ("Sites", report.sites()),
+        ("Latents", report.latents()),
+    ]
+    body = [
+        "<h1>Entropy report</h1>",
+        f"<p>{_sentence(report)}</p>",
+        _headline(report),
+        *_figures(report),
+        *(_section(heading, table) for heading, table in tables if len(table)),
+        _untreated(report),
+        f"<footer>Made at {escape(attrs['created_at'])} with {_library(report)}.</footer>",
+    ]
+    style = files("entropy_core").joinpath("report.css").read_text(encoding="utf-8")
+    return PAGE.format(style=style, body="\n".join(filter(None, body)))
+
+
+def fragment(report: EntropyReport) -> str:
+    """The headline and the summary without page, style and figures, for a notebook's output."""
+    numbers = " · ".join(f"{name} <b>{value}</b>" for name, value in _numbers(report))
+    return f"<div><p>{_sentence(report)}</p><p>{numbers}</p>{_table(report.summary())}</div>"
+
+
+def _sentence(report: EntropyReport) -> str:
+    attrs = report.to_datatree().attrs
+    draws = "1 draw" if attrs["num_particles"] == 1 else f"{attrs['num_particles']} draws"
+    return (
+        "The ELBO of a model and its guide, beside the sum of entropies that it equals wherever "
+        "training has converged (Damm et al. 2023): estimated from "
+        f"{attrs['num_data']:,} data points with {draws} each by {_library(report)}, "
+        f"in {escape(report.units)}."
+    )
+
+
+def _library(report: EntropyReport) -> str:
+    attrs = report.to_datatree().attrs
+    return escape(f"{attrs['inference_library']} {attrs['inference_library_version']}")
+
+
+def _numbers(report: EntropyReport) -> list[tuple[str, str]]:
+    return [
+        ("ELBO", _text(report["elbo"])),
+        ("entropy sum", _text(report["entropy_sum"])),
+        ("gap", _text(report["gap"])),
+        ("relative gap", f"{_text(100 * report.relative_gap)} %"),
+    ]
+
+
+def _headline(report: EntropyReport) -> str:
+    pairs = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _numbers(report))
+    return f"<dl>{''.join(pairs)}</dl>"
+
+
+def _section(heading: str, table: pd.DataFrame) -> str:
+    box = f'<div class="scroll">{_table(table)}</div>'
+    if len(table) > LONG:
+        box = f"<details><summary>{len(table)} rows</summary>{box}</details>"
+    return f"<section><h2>{heading}</h2>{box}</section>"
+
+
+def _table(table: pd.DataFrame) -> str:
+    def row(cells: Iterable[str]) -> str:
+        return f"<tr>{''.join(cells)}</tr>"
+
+    names = ["", *(str(name).replace("_", " ") for name in table.columns)]
+    head = row(f'<th scope="col">{escape(name)}</th>' for name in names)
+    lines = [
+        row([f'<th scope="row">{escape(str(label))}</th>', *map(_cell, values)])
+        for label, values in zip(table.index, table.itertuples(index=False), strict=True)
+    ]
+    return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    kind = "" if isinstance(value, float) else ' class="text"'
+    return f"<td{kind}>{escape(_text(value))}</td>"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    if np.isnan(value):
+        return "–"
+    # Four digits show a gap in nats; a small one or its error needs an exponent to be seen.
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
+
+
+def _untreated(report: EntropyReport) -> str:
+    reasons = report.untreated_latents.items()
+    if not reasons:
+        return ""
+    pairs = (f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in reasons)
+    return f"<section><h2>Latents without rows</h2><ul>{''.join(pairs)}</ul></section>"
+
+
+def _figures(report: EntropyReport) -> list[str]:
+    if not (find_spec("arviz_plots") and find_spec("matplotlib")):
+        return []
+    figures = []
+    if "history" in report.to_datatree().children:
+        text = "The ELBO, the entropy sum and their gap over the epochs of training."
+        figures.append(_figure(plots.plot_history, report, (6.5, 5.5), text))
+    if len(report.latents()):
+        text = "The encoder entropy of each latent beside the entropy of its prior."
+        figures.append(_figure(plots.plot_latents, report, (6.5, 4), text))
+    return figures
+
+
+def _figure(
+    plot: Callable[..., Any], report: EntropyReport, size: tuple[float, float], text: str
+) -> str:
+    light, dark = (_svg(plot, report, size, scheme) for scheme in ("default", "dark_background"))
+    return (
+        f'<figure><picture><source srcset="{dark}" media="(prefers-color-scheme: dark)">'
+        f'<img src="{light}" alt="{text}"></picture><figcaption>{text}</figcaption></figure>'
+    )
+
+
+def _svg(
+    plot: Callable[..., Any], report: EntropyReport, size: tuple[float, float], scheme: str
+) -> str:
+    # A figure that pyplot does not know needs no display and no closing, and the style of the page
+    # is not that of the session.
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    rc = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 11}
+    with style.context(["default", scheme, rc]):
+        figure = Figure(size, layout="constrained")
+        plot(report, figure=figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,219 @@
+"""Any cut of the data into batches and passes against all of it at once, by NumPy."""
+
+from copy import deepcopy
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from entropy_core.accumulate import Accumulator, Moments
+from entropy_core.terms import LatentTerms, Plate
+from tests.core.records import (
+    DECODER,
+    ENCODER,
+    PRIOR,
+    Draws,
+    accumulated,
+    draw,
+    site,
+    trace,
+    traces,
+)
+
+# Sums of a few hundred numbers in another order.
+TOLERANCE = {"rtol": 1e-11, "atol": 1e-12}
+UNEVEN = [slice(0, 1), slice(1, 8), slice(8, 20)]
+
+
+def by_numpy(draws: Draws) -> dict[tuple[str, ...], np.ndarray]:
+    """Each quantity, with the shape `(particle, data point)`."""
+    terms, entropies = draws.terms.swapaxes(0, 1), draws.entropies.swapaxes(0, 1)
+    elbo = terms.sum(0)
+    entropy_sum = entropies[ENCODER] - entropies[PRIOR] - entropies[DECODER]
+    residuals = terms + entropies
+    return {
+        ("elbo",): elbo,
+        ("prior_term",): terms[PRIOR],
+        ("reconstruction_term",): terms[DECODER],
+        ("encoder_entropy",): entropies[ENCODER],
+        ("prior_entropy",): entropies[PRIOR],
+        ("decoder_entropy",): entropies[DECODER],
+        ("entropy_sum",): entropy_sum,
+        ("gap",): elbo - entropy_sum,
+        ("term", "encoder", "z"): terms[ENCODER],
+        ("term", "prior", "z"): terms[PRIOR],
+        ("term", "decoder", "x"): terms[DECODER],
+        ("entropy", "encoder", "z"): entropies[ENCODER],
+        ("entropy", "prior", "z"): entropies[PRIOR],
+        ("entropy", "decoder", "x"): entropies[DECODER],
+        ("residual", "prior", "z"): residuals[PRIOR],
+        ("residual", "decoder", "x"): residuals[DECODER],
+    }
+
+
+def in_batches(draws: Draws, *batches: slice, kl_epsilon: float = 0.01) -> Accumulator:
+    return accumulated(*[traces(draws, rows) for rows in batches], kl_epsilon=kl_epsilon)
+
+
+def assert_same(sums: Accumulator, other: Accumulator) -> None:
+    assert sums.moments.keys() == other.moments.keys()
+    for key, moments in sums.moments.items():
+        assert_allclose(moments.estimate, other.moments[key].estimate, **TOLERANCE)
+    assert sums.latents.keys() == other.latents.keys()
+    for name, latent in sums.latents.items():
+        for part, values in vars(latent).items():
+            assert_allclose(values, getattr(other.latents[name], part), err_msg=part, rtol=1e-9)
+    for name in ("num_data", "num_particles", "untreated", "data_plate"):
+        assert getattr(sums, name) == getattr(other, name)
+    assert [(s.name, s.role) for s in sums.sites] == [(s.name, s.role) for s in other.sites]
+
+
+@pytest.mark.parametrize("batches", [[slice(0, 20)], UNEVEN], ids=["one", "uneven"])
+def test_means_are_over_all_data_and_particles(batches):
+    draws = draw()
+    sums = in_batches(draws, *batches)
+    wanted = by_numpy(draws)
+    assert sums.moments.keys() == wanted.keys()
+    for key, values in wanted.items():
+        assert_allclose(sums.moments[key].estimate[0], values.mean(), **TOLERANCE)
+    assert (sums.num_data, sums.num_particles, sums.data_plate) == (20, 4, "data")
+
+
+@pytest.mark.parametrize("batches", [[slice(0, 20)], UNEVEN], ids=["one", "uneven"])
+def test_standard_errors_of_the_batches_add_up(batches):
+    draws = draw()
+    sums = in_batches(draws, *batches)
+    for key, values in by_numpy(draws).items():
+        of_batches = [values[:, rows].sum(1).var(ddof=1) / 4 for rows in batches]
+        assert_allclose(sums.moments[key].estimate[1], np.sqrt(sum(of_batches)) / 20, **TOLERANCE)
+
+
+@pytest.mark.parametrize("batches", [[slice(0, 20)], UNEVEN], ids=["one", "uneven"])
+def test_latents_are_those_of_all_data(batches):
+    draws = draw()
+    entropy, prior_entropy, kl, mean = draws.latents.mean(0)
+    epsilon = np.median(kl)
+    sums = in_batches(draws, *batches, kl_epsilon=float(epsilon)).latents["z"]
+    assert sums.num_data == 20
+    assert_allclose(sums.entropy / 20, entropy.mean(0))
+    assert_allclose(sums.prior_entropy / 20, prior_entropy.mean(0))
+    assert_allclose(sums.kl / 20, kl.mean(0))
+    assert_allclose(sums.below, (kl < epsilon).sum(0))
+    assert_allclose(sums.mean, mean.mean(0))
+    # The values differ by less than 1 around 1e4.
+    assert_allclose(sums.squares / 20, np.var(mean, 0), rtol=1e-9)
+
+
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=6), st.data())
+@settings(deadline=None, max_examples=25)
+def test_merging_is_one_pass_in_any_split(sizes, data):
+    edges = np.cumsum([0, *sizes])
+    batches = [slice(*edge) for edge in pairwise(edges)]
+    cut = data.draw(st.integers(1, len(batches) - 1))
+    draws = draw(num_particles=2, num_data=edges[-1])
+    whole = in_batches(draws, *batches)
+    first, rest = in_batches(draws, *batches[:cut]), in_batches(draws, *batches[cut:])
+    swapped = deepcopy(rest)
+    swapped.merge(first)
+    first.merge(rest)
+    assert_same(first, whole)
+    assert_same(swapped, whole)
+
+
+@pytest.mark.parametrize("empty_first", [True, False])
+def test_merging_with_an_empty_pass_changes_nothing(empty_first):
+    whole = in_batches(draw(), *UNEVEN)
+    sums, other = Accumulator(), deepcopy(whole)
+    if not empty_first:
+        sums, other = other, sums
+    sums.merge(other)
+    assert_same(sums, whole)
+
+
+def test_merging_leaves_the_other_pass_as_it_was():
+    draws, total = draw(), Accumulator()
+    parts = [in_batches(draws, rows) for rows in UNEVEN]
+    before = deepcopy(parts)
+    for part in parts:
+        total.merge(part)
+    for part, old in zip(parts, before, strict=True):
+        assert_same(part, old)
+
+
+def test_merging_different_models_is_refused_before_anything_changes():
+    sums, other = in_batches(draw(), *UNEVEN), Accumulator()
+    other.add([trace([site("y", "decoder", np.ones(3), np.ones(3))])])
+    before = deepcopy(sums)
+    with pytest.raises(ValueError, match=r"expected the same sites for `other`; got .*'y'"):
+        sums.merge(other)
+    assert_same(sums, before)
+
+
+def test_one_particle_has_no_standard_error():
+    draws = draw(num_particles=1)
+    for key, moments in in_batches(draws, *UNEVEN).moments.items():
+        mean, error = moments.estimate
+        assert_allclose(mean, by_numpy(draws)[key].mean(), **TOLERANCE)
+        assert np.isnan(error)
+
+
+def test_the_standard_error_covers_the_true_mean():
+    """What the particles share and how much the data points differ must not matter."""
+    rng = np.random.default_rng(0)
+    num_particles, sizes, repeats = 20, [30, 30, 7, 50], 2000
+    truth = rng.normal(scale=10, size=sum(sizes))
+    covered = 0
+    for _ in range(repeats):
+        moments = Moments()
+        for of_batch in np.split(truth, np.cumsum(sizes)[:-1]):
+            shared, own = rng.normal(size=num_particles), rng.normal(size=num_particles)
+            # The mean of independent noise over a batch shrinks, that of shared noise does not.
+            noise = shared + own / len(of_batch) ** 0.5
+            moments.add(of_batch.mean() + noise, len(of_batch))
+        mean, error = moments.estimate
+        covered += abs(mean - truth.mean()) < 2 * error
+    # Normal: 0.954; t with the 19 degrees of freedom of a single batch: 0.940. The standard error
+    # of the fraction itself is 0.005.
+    assert 0.925 < covered / repeats < 0.97
+
+
+@pytest.mark.parametrize("full_size", [None, 20], ids=["whole batches", "subsamples"])
+def test_a_site_outside_the_data_plate_counts_once(full_size):
+    """However the data are cut: the batches make up one data set, and the site is one."""
+    log_lik, w = np.arange(20.0), np.array(-7.0)
+
+    def batch(rows):
+        plate = Plate("data", -1, log_lik[rows].size, full_size or log_lik[rows].size)
+        x = site("x", "decoder", log_lik[rows], np.ones(plate.size), [plate])
+        return [trace([site("w", "prior", w, np.zeros(())), x])]
+
+    for batches in ([slice(0, 20)], UNEVEN):
+        sums = accumulated(*map(batch, batches))
+        assert_allclose(sums.moments["prior_term",].estimate[0], -7 / 20)
+        assert_allclose(sums.moments["elbo",].estimate[0], (190 - 7) / 20)
+
+
+def test_without_a_data_plate_batches_are_averaged():
+    draws = draw()
+    sums = accumulated(traces(draws, slice(0, 8), in_plate=False))
+    sums.add(traces(draws, slice(8, 20), in_plate=False))
+    elbo = by_numpy(draws)["elbo",].sum(1) / 2
+    assert_allclose(sums.moments["elbo",].estimate[0], elbo.mean(), **TOLERANCE)
+    assert (sums.data_plate, sums.latents) == (None, {})
+
+
+def test_every_latent_site_and_every_reason_is_kept():
+    def batch(values, name):
+        latents = [LatentTerms(s, *values) for s in "ab"]
+        x = site("x", "decoder", np.ones(3), np.ones(3), [Plate("data", -1, 3, 3)])
+        return [trace([x], latents, [(name, f"why {name}")])]
+
+    values = np.random.default_rng(0).random((4, 6, 2))
+    sums = accumulated(batch(values[:, :3], "u"), batch(values[:, 3:], "v"))
+    assert sums.untreated == {"u": "why u", "v": "why v"}
+    assert sums.latents.keys() == {"a", "b"}
+    for latent in sums.latents.values():
+        assert_allclose(latent.mean, values[3].mean(0))

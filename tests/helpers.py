@@ -1,0 +1,46 @@
+"""Tolerances, each with its reason, and what both sides' tests share."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+# Sums of some thousand float64 terms, in another order.
+IDENTITY = 1e-10
+# The same formula in two libraries, float64: their kernels differ in the last digits.
+PARITY = 1e-9
+# The host adds up -KL, and we -(KL + H) + H, in float64.
+DROP_IN = 1e-6
+# Monte-Carlo estimates: one test in some ten thousand fails by chance, and the seeds are fixed.
+STANDARD_ERRORS = 4.0
+
+# One set of shapes for all tests, so that each function is compiled once.
+B, D, H, HIDDEN = 8, 6, 3, (16,)
+
+
+def data(num: int = B, dim: int = D, seed: int = 0) -> np.ndarray:
+    """Standard normal data in float64."""
+    return np.random.default_rng(seed).standard_normal((num, dim))
+
+
+def random_weights(weights: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
+    """Other weights of the same shapes, far from any optimum."""
+    rng = np.random.default_rng(seed)
+    return {
+        key: np.asarray(0.5 * rng.standard_normal(w.shape)) for key, w in sorted(weights.items())
+    }
+
+
+def assert_identity(terms) -> None:
+    """`ELBO - entropy sum = sum of residuals`, to the last digits of the largest of the three."""
+    elbo, entropy_sum = terms.elbo.item(), terms.entropy_sum.item()
+    residuals = [residual.item() for residual in terms.residuals.values()]
+    scale = max(abs(elbo), abs(entropy_sum), sum(map(abs, residuals)))
+    assert abs(elbo - entropy_sum - sum(residuals)) <= IDENTITY * scale
+
+
+def assert_within_errors(estimates: np.ndarray, value: float) -> None:
+    """The mean of independent estimates is within its standard errors of `value`."""
+    estimates = np.asarray(estimates, float)
+    error = estimates.std(ddof=1) / len(estimates) ** 0.5
+    assert error > 0
+    assert abs(estimates.mean() - value) <= STANDARD_ERRORS * error
