@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# No test reaches for a GPU unless it is marked so, and XLA shares the two cores with torch.
+# A progress bar in the log of every test that trains helps no one.
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import jax
 import jaxtyping
+import pyro
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -22,7 +23,7 @@ jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cac
 torch.set_num_threads(1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def unchecked() -> Iterator[None]:
     """Switches the checks of shapes off, for tests of what a user sees, who has none."""
     jaxtyping.config.update("jaxtyping_disable", True)
@@ -31,10 +32,7 @@ def unchecked() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def fresh_pyro() -> Iterator[None]:
+def fresh_pyro() -> None:
     """Leaves no parameter of one test to the next, and draws the same numbers in any order."""
-    import pyro
-
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
-    yield

@@ -3,7 +3,9 @@
 import base64
 import io
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from html import escape
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
@@ -22,6 +24,8 @@ PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>Entropy report</title>
 <style>{style}</style>
 </head>
@@ -39,7 +43,6 @@ def render(report: EntropyReport) -> str:
 
     The figures are there if arviz-plots and matplotlib are installed.
     """
-    attrs = report.to_datatree().attrs
     tables = [
         ("Terms, entropies and residuals", report.summary()),
         ("Sites", report.sites()),
@@ -52,7 +55,7 @@ def render(report: EntropyReport) -> str:
         *_figures(report),
         *(_section(heading, table) for heading, table in tables if len(table)),
         _untreated(report),
-        f"<footer>Made at {escape(attrs['created_at'])} with {_library(report)}.</footer>",
+        _footer(report),
     ]
     style = files("entropy_core").joinpath("report.css").read_text(encoding="utf-8")
     return PAGE.format(style=style, body="\n".join(filter(None, body)))
@@ -84,8 +87,8 @@ def _numbers(report: EntropyReport) -> list[tuple[str, str]]:
     return [
         ("ELBO", _text(report["elbo"])),
         ("entropy sum", _text(report["entropy_sum"])),
-        ("gap", _text(report["gap"])),
-        ("relative gap", f"{_text(100 * report.relative_gap)} %"),
+        ("gap in nats", _text(report["gap"])),
+        ("gap in % of the ELBO", f"{_text(100 * report.relative_gap)} %"),
     ]
 
 
@@ -135,7 +138,23 @@ def _untreated(report: EntropyReport) -> str:
     if not reasons:
         return ""
     pairs = (f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in reasons)
-    return f"<section><h2>Latents without rows</h2><ul>{''.join(pairs)}</ul></section>"
+    return f"<section><h2>Untreated latents</h2><ul>{''.join(pairs)}</ul></section>"
+
+
+def _footer(report: EntropyReport) -> str:
+    tree = report.to_datatree()
+    arviz = tree["entropy_sum"].attrs
+    made = datetime.fromisoformat(tree.attrs["created_at"])
+    versions = [
+        _library(report),
+        escape(f"{arviz['creation_library']} {arviz['creation_library_version']}"),
+        f"elbo-entropy {version('elbo-entropy')}",
+    ]
+    return (
+        "<footer>mcse: the Monte-Carlo standard error of the mean. "
+        f'Estimated <time datetime="{made.isoformat()}">{made:%Y-%m-%d %H:%M %Z}</time>; '
+        f"{', '.join(versions)}.</footer>"
+    )
 
 
 def _figures(report: EntropyReport) -> list[str]:
@@ -143,21 +162,35 @@ def _figures(report: EntropyReport) -> list[str]:
         return []
     figures = []
     if "history" in report.to_datatree().children:
-        text = "The ELBO, the entropy sum and their gap over the epochs of training."
-        figures.append(_figure(plots.plot_history, report, (6.5, 5.5), text))
+        figures.append(
+            _figure(
+                plots.plot_history,
+                report,
+                (6.5, 5.5),
+                "ELBO and entropy sum over training: where they meet, training has converged "
+                "(Damm et al. 2023, Fig. 1).",
+            )
+        )
     if len(report.latents()):
-        text = "The encoder entropy of each latent beside the entropy of its prior."
-        figures.append(_figure(plots.plot_latents, report, (6.5, 4), text))
+        figures.append(
+            _figure(
+                plots.plot_latents,
+                report,
+                (6.5, 4),
+                "A latent whose encoder entropy is above the threshold says next to nothing about "
+                "the data: it has collapsed (Damm et al. 2023, Eq. 24).",
+            )
+        )
     return figures
 
 
 def _figure(
-    plot: Callable[..., Any], report: EntropyReport, size: tuple[float, float], text: str
+    plot: Callable[..., Any], report: EntropyReport, size: tuple[float, float], caption: str
 ) -> str:
     light, dark = (_svg(plot, report, size, scheme) for scheme in ("default", "dark_background"))
     return (
         f'<figure><picture><source srcset="{dark}" media="(prefers-color-scheme: dark)">'
-        f'<img src="{light}" alt="{text}"></picture><figcaption>{text}</figcaption></figure>'
+        f'<img src="{light}" alt="{caption}"></picture><figcaption>{caption}</figcaption></figure>'
     )
 
 

@@ -28,7 +28,7 @@ def check_data(x: object, data_shape: tuple[int, ...] | None, total: object = No
     check_batch(x.shape, data_shape, total)
 
 
-def data_plate(x: jax.Array, total: int | None) -> numpyro.plate:
+def data_plate(x: jax.Array | np.ndarray, total: int | None) -> numpyro.plate:
     """The plate `"data"` over a batch already cut: it scales by `total / B`, and draws nothing.
 
     Args:

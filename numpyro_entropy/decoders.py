@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from numpyro_entropy.nets import apply_net
+from numpyro_entropy.nets import AnyArray, apply_net
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class NormalDecoder:
     initial_log_variance: float = 0.0
     dtype: Any = None
 
-    def __call__(self, z: Float[Array, "*batch latent_dim"]) -> dist.Distribution:
+    def __call__(self, z: Float[AnyArray, "*batch latent_dim"]) -> dist.Distribution:
         """`p(x|z)`, of event shape `(D,)`."""
         initial = jnp.asarray(self.initial_log_variance, self.dtype or jnp.result_type(float))
         log_variance = numpyro.param("decoder.log_variance", initial)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from entropy_core.checks import check_positive_int, expected
-from numpyro_entropy.nets import apply_net
+from numpyro_entropy.nets import AnyArray, apply_net
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class NormalEncoder:
 
     net: nn.Module
 
-    def __call__(self, x: Float[Array, "*batch"]) -> dist.Distribution:
+    def __call__(self, x: Float[AnyArray, "*batch"]) -> dist.Distribution:
         """`q(z|x)`, of event shape `(H,)`.
 
         Raises:
@@ -73,7 +73,7 @@ class LinearNormalEncoder:
         check_positive_int(self.data_dim, "data_dim")
         check_positive_int(self.latent_dim, "latent_dim")
 
-    def __call__(self, x: Float[Array, "*batch data_dim"]) -> dist.Distribution:
+    def __call__(self, x: Float[AnyArray, "*batch data_dim"]) -> dist.Distribution:
         """`q(z|x)`, of event shape `(H,)`."""
         dtype = self.dtype or jnp.result_type(float)
         loc = apply_net("encoder.net", nn.Dense(self.latent_dim, param_dtype=dtype), x)

@@ -1,15 +1,20 @@
 """Networks for encoders and decoders."""
 
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 from numpyro.contrib.module import flax_module
 
 from entropy_core.checks import check_positive_int, expected
+
+# NumPyro's users hand over NumPy's arrays as often as JAX's.
+AnyArray = Array | np.ndarray
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "elu": jax.nn.elu,
@@ -48,7 +53,7 @@ class MLP(nn.Module):
     out_dim: int
     hidden: tuple[int, ...] = (200,)
     activation: str = "relu"
-    dtype: Any = None
+    dtype: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks the sizes and the activation."""
@@ -62,7 +67,7 @@ class MLP(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch in_dim"]) -> Float[Array, "*batch out_dim"]:
+    def __call__(self, x: Float[AnyArray, "*batch in_dim"]) -> Float[Array, "*batch out_dim"]:
         """Maps the last dimension from `in_dim` to `out_dim`."""
         # Linen's own default is float32 even where JAX's is not.
         param_dtype = self.dtype or jnp.result_type(float)
@@ -73,6 +78,6 @@ class MLP(nn.Module):
         return x
 
 
-def apply_net(name: str, net: nn.Module, x: Array) -> Array:
+def apply_net(name: str, net: nn.Module, x: AnyArray) -> Array:
     """Calls a net inside a model or guide, with the parameters of the site `name`."""
     return flax_module(name, net, x)(x)

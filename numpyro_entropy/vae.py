@@ -17,6 +17,7 @@ from numpyro.handlers import block, substitute
 from entropy_core import weights as weights_file
 from entropy_core.checks import check_finite, expected
 from numpyro_entropy.data import check_data, data_plate
+from numpyro_entropy.nets import AnyArray
 from numpyro_entropy.params import (
     Params,
     check_params,
@@ -58,14 +59,14 @@ class VAE:
     decoder: Part
     data_shape: tuple[int, ...] | None = None
 
-    def model(self, x: Array, total: int | None = None) -> None:
+    def model(self, x: AnyArray, total: int | None = None) -> None:
         """`p(z) p(x|z)`."""
         check_data(x, self.data_shape, total)
         with data_plate(x, total):
             z = numpyro.sample("z", self.prior())
             numpyro.sample("x", self.decoder(z), obs=x)
 
-    def guide(self, x: Array, total: int | None = None) -> Array:
+    def guide(self, x: AnyArray, total: int | None = None) -> Array:
         """`q(z|x)`."""
         check_data(x, self.data_shape, total)
         with data_plate(x, total):
@@ -81,7 +82,7 @@ class VAE:
         x = self._example()
         return {**init_params(model_key, self.model, x), **init_params(guide_key, self.guide, x)}
 
-    def encode(self, params: Params, x: Float[Array, "B *data_shape"]) -> dist.Distribution:
+    def encode(self, params: Params, x: Float[AnyArray, "B *data_shape"]) -> dist.Distribution:
         """`q(z|x)`, of batch shape `(B,)`.
 
         Raises:
@@ -94,7 +95,7 @@ class VAE:
             check_finite(np.asarray(x), "x")
         return self._call(self.encoder, params, x)
 
-    def decode(self, params: Params, z: Float[Array, "*batch H"]) -> dist.Distribution:
+    def decode(self, params: Params, z: Float[AnyArray, "*batch H"]) -> dist.Distribution:
         """`p(x|z)`, of batch shape `(*batch,)`.
 
         Raises:
@@ -143,7 +144,7 @@ class VAE:
         """
         return self.set_weights(weights_file.load_weights(path)[0])
 
-    def _call(self, part: Part, params: Params, *args: Array) -> dist.Distribution:
+    def _call(self, part: Part, params: Params, *args: AnyArray) -> dist.Distribution:
         check_params(params, param_shapes(part, *args))
         with block(), substitute(data=params):
             return part(*args)

@@ -1,4 +1,4 @@
-"""Data where it enters a model or a guide: what can be checked before tracing, and its plate."""
+"""Data where it enters a model or a guide: what can be checked while tracing, and its plate."""
 
 import pyro
 import torch

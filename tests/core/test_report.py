@@ -13,23 +13,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from entropy_core.accumulate import Accumulator
 from entropy_core.groups import CollapseThresholds
 from entropy_core.report import EntropyReport, compare
-from entropy_core.terms import LatentTerms, Plate
-from tests.core.records import (
-    DECODER,
-    ENCODER,
-    PRIOR,
-    accumulated,
-    draw,
-    in_plates,
-    report_of,
-    site,
-    trace,
-    traces,
-)
+from entropy_core.terms import PARTICLES, LatentTerms, Plate
+from tests.core.records import draw, in_plates, report_of, site, trace, traces
 
 DRAWS = draw()
 REASONS = [("w", "not in the data plate alone"), ("v", "no closed form")]
-DATA = Plate("data", -1, 3, 3)
+DATA, DRAW = Plate("data", -1, 3, 3), Plate(PARTICLES, -2, 1, 1)
 
 
 def report() -> EntropyReport:
@@ -51,9 +40,9 @@ REPORTS = pytest.mark.parametrize(
 )
 
 
-def test_summary_is_the_means_and_errors_of_the_sums():
-    z, x = DRAWS.terms[:, PRIOR].mean(), DRAWS.terms[:, DECODER].mean()
-    encoder, prior, decoder = DRAWS.entropies.mean((0, 2))
+def test_summary_is_the_means_and_errors_over_particles():
+    encoder, z, x = DRAWS.terms.mean(2).T
+    _, prior, decoder = DRAWS.entropies.mean(2).T
     wanted = {
         "ELBO": z + x + encoder,
         "prior term": z,
@@ -66,23 +55,23 @@ def test_summary_is_the_means_and_errors_of_the_sums():
         "residual of z": z + prior,
         "residual of x": x + decoder,
     }
-    summary = report().summary()
-    assert summary["mean"].to_dict() == pytest.approx(wanted)
-    sums = accumulated(traces(DRAWS, slice(0, 8)), traces(DRAWS, slice(8, 20)))
-    keys = [*[(name,) for name in sums.moments["elbo",] and list_of_sums(sums)]]
-    assert_array_equal(summary["mcse"][:8], [sums.moments[key].estimate[1] for key in keys])
+    summary = report_of(traces(DRAWS)).summary()
+    assert list(summary.index) == list(wanted)
+    assert list(summary.columns) == ["mean", "mcse"]
+    assert_allclose(summary["mean"], [v.mean() for v in wanted.values()])
+    assert_allclose(summary["mcse"], [v.std(ddof=1) / 4**0.5 for v in wanted.values()])
 
 
 def test_sites_has_a_row_for_each():
     handlers = np.array([0.5, 1, 2])
-    x = site("x", "decoder", np.ones(3), np.full(3, 4.0), [DATA, Plate("d", -2, 1, 1)], handlers)
+    x = site("x", "decoder", np.ones(3), np.full(3, 4.0), [DATA, DRAW], handlers)
     z, p = in_plates("z", "encoder", DATA), in_plates("z", "prior", DATA)
     table = report_of([trace([z, p, x, site("f", "factor", np.array(6.0), np.zeros(()))])]).sites()
     assert table.index.name == "site"
     assert list(table.index) == ["encoder z", "prior z", "decoder x", "factor f"]
     assert list(table["role"]) == ["encoder", "prior", "decoder", "factor"]
     assert list(table["site_name"]) == ["z", "z", "x", "f"]
-    assert list(table["plates"]) == ["data", "data", "data, d", ""]
+    assert list(table["plates"]) == ["data", "data", f"data, {PARTICLES}", ""]
     assert list(table["handler_scale"]) == ["1.0", "1.0", str(handlers), "1.0"]
     assert set(table["term_method"]) == {"sampled"}
     assert set(table["entropy_method"]) == {"closed form"}
@@ -93,11 +82,10 @@ def test_sites_has_a_row_for_each():
 
 def test_sites_has_the_standard_errors():
     table = report_of(traces(DRAWS)).sites()
-    for name, values in (("term", DRAWS.terms), ("entropy", DRAWS.entropies)):
-        errors = values.mean(2).std(0, ddof=1) / 2
-        assert_allclose(table[f"{name}_mcse"], errors)
-    errors = (DRAWS.terms + DRAWS.entropies).mean(2).std(0, ddof=1) / 2
-    assert_allclose(table["residual_mcse"], [np.nan, *errors[1:]])
+    terms, entropies = DRAWS.terms.mean(2), DRAWS.entropies.mean(2)
+    residuals = terms + entropies * [np.nan, 1, 1]
+    for name, values in (("term", terms), ("entropy", entropies), ("residual", residuals)):
+        assert_allclose(table[f"{name}_mcse"], values.std(0, ddof=1) / 4**0.5)
 
 
 def test_latents_has_a_row_for_each_dimension_and_three_criteria():
@@ -122,3 +110,152 @@ def test_latents_has_a_row_for_each_dimension_and_three_criteria():
     assert list(table["collapsed"]) == [False, True, True, False]
     assert list(table["collapsed_by_kl"]) == [True, False, False, False]
     assert list(table["active"]) == [False, True, False, True]
+
+
+def test_single_quantities_and_the_relative_gap():
+    made = report()
+    means = made.summary()["mean"]
+    assert (made["elbo"], made["gap"]) == (means["ELBO"], means["gap"])
+    by_hand = abs(means["ELBO"] - means["entropy sum"]) / abs(means["ELBO"])
+    assert made.relative_gap == pytest.approx(by_hand)
+
+
+def test_units_are_per_data_point_where_one_plate_holds_all_data():
+    one, two = report_of(traces(DRAWS)), without_latents()
+    assert (one.units, two.units) == ("nats per data point", "nats")
+    assert two["elbo"] == pytest.approx(20 * one["elbo"])
+    assert two.latents().empty
+    assert list(two.latents().columns) == list(one.latents().columns)
+
+
+def test_untreated_latents_are_listed_with_their_reason():
+    made = report()
+    assert made.untreated_latents == dict(REASONS)
+    for name, why in REASONS:
+        assert f"no rows for   {name}: {why}" in str(made).splitlines()
+    assert without_latents().untreated_latents == {}
+
+
+def test_a_report_needs_data():
+    with pytest.raises(ValueError, match="expected at least one batch for `batches`; got none"):
+        EntropyReport.from_accumulator(Accumulator(), CollapseThresholds(), library=np)
+
+
+def test_attributes_are_those_of_arviz_and_say_what_was_done():
+    thresholds = CollapseThresholds(0.1, 0.2, 0.3, 0.4)
+    attrs = report_of(traces(DRAWS), thresholds=thresholds).to_datatree().attrs
+    created = datetime.fromisoformat(attrs.pop("created_at"))
+    assert abs(datetime.now(created.tzinfo) - created) < timedelta(minutes=5)
+    assert created.utcoffset() == timedelta()
+    assert attrs == {
+        "inference_library": "numpy",
+        "inference_library_version": np.__version__,
+        "units": "nats per data point",
+        "data_plate": "data",
+        "num_data": 20,
+        "num_particles": 4,
+        "untreated_latents": "{}",
+        **asdict(thresholds),
+    }
+
+
+@REPORTS
+def test_a_saved_report_comes_back_identical_and_arviz_reads_it(make, tmp_path):
+    made, path = make(), tmp_path / "report.nc"
+    made.save(path)
+    loaded = EntropyReport.load(str(path))
+    assert loaded.to_datatree().identical(made.to_datatree())
+    assert str(loaded) == str(made)
+    pd.testing.assert_frame_equal(loaded.latents(), made.latents())
+    with arviz_base.convert_to_datatree(str(path)) as tree:
+        assert tree.identical(made.to_datatree())
+    loaded.save(path)
+    assert EntropyReport.load(path).to_datatree().identical(made.to_datatree())
+    assert [file.name for file in tmp_path.iterdir()] == ["report.nc"]
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
+    old, path = report(), tmp_path / "report.nc"
+    old.save(path)
+
+    def half(tree, file, **kwargs):
+        file.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(xr.DataTree, "to_netcdf", half)
+    with pytest.raises(OSError, match="disk full"):
+        without_latents().save(path)
+    assert EntropyReport.load(path).to_datatree().identical(old.to_datatree())
+    assert [file.name for file in tmp_path.iterdir()] == ["report.nc"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.nc"):
+        EntropyReport.load(tmp_path / "none.nc")
+
+
+def other_netcdf(path):
+    xr.DataTree.from_dict({"posterior": xr.Dataset({"z": 1})}).to_netcdf(path, engine="h5netcdf")
+
+
+def text(path):
+    path.write_text("no netCDF")
+
+
+@pytest.mark.parametrize("write", [other_netcdf, text])
+def test_a_file_without_a_report_is_refused(write, tmp_path):
+    write(tmp_path / "other.nc")
+    with pytest.raises(ValueError, match=r"an entropy report for `path`; got .*other\.nc"):
+        EntropyReport.load(tmp_path / "other.nc")
+
+
+def test_the_tree_is_a_copy():
+    made = report()
+    tree = made.to_datatree()
+    before = made.summary()
+    tree["entropy_sum"]["elbo"].values[:] = 0
+    tree.attrs["units"] = "bits"
+    pd.testing.assert_frame_equal(made.summary(), before)
+    assert made.units == "nats per data point"
+
+
+def test_a_history_makes_another_report():
+    made = report()
+    new = made.with_history(with_history().to_datatree()["history"].to_dataset())
+    assert "history" not in made.to_datatree().children
+    assert_array_equal(new.to_datatree()["history"]["loss"], [2, 1])
+    assert repr(new) == (
+        "<EntropyReport: nats per data point, groups "
+        "['entropy_sum', 'sites', 'latents', 'history']>"
+    )
+    pd.testing.assert_frame_equal(new.summary(), made.summary())
+
+
+@REPORTS
+def test_print_has_every_number_of_the_summary(make):
+    made = make()
+    lines = str(made).splitlines()
+    for label, row in made.summary().iterrows():
+        (line,) = [line for line in lines if line.startswith(f"{label} ")]
+        assert line.removeprefix(label).split() == [f"{value:.4f}" for value in row]
+    assert f"relative gap  {100 * made.relative_gap:.3f} %" in lines
+    assert lines[0] == f"Entropy report · numpy {np.__version__}"
+    assert lines[1].endswith(f"4 draws each, {made.units}")
+    latents = made.latents()
+    counts = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed of 2"
+    assert (f"latents       {counts}" in lines) == (len(latents) == 2)
+
+
+def test_compare_puts_means_side_by_side():
+    one, two = report(), report_of([trace([in_plates("y", "decoder", DATA)])])
+    table = compare({"one": one, "two": two})
+    assert list(table.columns) == ["one", "two"]
+    for name, made in (("one", one), ("two", two)):
+        summary, latents = made.summary()["mean"], made.latents()
+        assert table[name].dropna().to_dict() == {
+            **summary,
+            "relative gap (%)": 100 * made.relative_gap,
+            "active latents": latents["active"].sum(),
+            "collapsed latents": latents["collapsed"].sum(),
+        }
+    assert np.isnan(table.loc["residual of y", "one"])

@@ -15,7 +15,7 @@ from tests.torch_side.models import USER_MODELS
 X = torch.tensor(data(50))
 
 
-@pytest.fixture()
+@pytest.fixture
 def vae():
     return VAE1(D, H, hidden=HIDDEN, dtype=torch.float64)
 

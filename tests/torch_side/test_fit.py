@@ -73,7 +73,7 @@ def test_a_trained_linear_vae_has_the_log_likelihood_of_ppca():
     assert expected == pytest.approx(likelihood(optimum_weights()), abs=0.01)
 
 
-@pytest.fixture()
+@pytest.fixture
 def vae():
     return VAE1(D, H, hidden=HIDDEN)
 

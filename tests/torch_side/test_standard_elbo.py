@@ -195,7 +195,7 @@ def test_a_guide_without_the_models_site_is_refused():
     for call in (Standard_ELBO().loss, Standard_ELBO().terms):
         with (
             pytest.warns(UserWarning, match="in model but not guide"),
-            pytest.raises(ValueError, match="expected a sample site 'z' for `guide`; got .*'w'"),
+            pytest.raises(ValueError, match=r"expected a sample site 'z' for `guide`; got .*'w'"),
         ):
             call(vae.model, guide, X)
 

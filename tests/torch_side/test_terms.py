@@ -95,7 +95,7 @@ def test_the_decoders_residual_is_a_gradient(name):
 
 @VAES
 def test_the_priors_residual_is_a_gradient(name):
-    # The standard normal has no parameter: give it the scale s, and r_z = -1/2 dF / dlog s at s = 1.
+    # The standard normal has no parameter. Give it the scale s: r_z = -1/2 dF / dlog s at s = 1.
     vae = make(name)
     scale = vae.prior.scale.clone().requires_grad_()
     vae.prior.scale = scale
@@ -122,7 +122,7 @@ def test_trace_elbo_is_the_standard_one_plus_what_the_draws_add():
 
 
 def test_a_distribution_without_entropy_is_sampled_from_itself():
-    # The draw of the trace comes from the guide, far from this prior: read off it, H[p] would be 50.
+    # The trace's draw comes from the guide, far from this prior: read off it, H[p] would be 50.
     def model(x):
         with pyro.plate("data", len(x)):
             weights = torch.tensor([0.5, 0.5], dtype=x.dtype)

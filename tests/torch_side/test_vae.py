@@ -115,7 +115,7 @@ def test_wrong_weights_change_nothing():
     before, weights = vae.encode(x).mean, vae.get_weights()
     weights["encoder.net.layer_0.bias"] = weights["encoder.net.layer_0.bias"] + 1
     del weights["decoder.log_variance"]
-    with pytest.raises(ValueError, match="for `weights`; got no decoder.log_variance"):
+    with pytest.raises(ValueError, match=r"for `weights`; got no decoder\.log_variance"):
         vae.set_weights(weights)
     assert torch.equal(vae.encode(x).mean, before)
 

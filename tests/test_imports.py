@@ -1,0 +1,57 @@
+"""A user of one backend needs nothing of the other, and an import changes no global state."""
+
+import subprocess
+import sys
+
+import pytest
+
+FOREIGN = {
+    "entropy_core": ["torch", "jax", "pyro", "numpyro", "arviz_plots"],
+    "pyro_entropy": ["jax", "numpyro", "flax"],
+    "numpyro_entropy": ["torch", "pyro"],
+}
+
+
+def run(code):
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout.decode()
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_does_not_load_the_others_framework(package):
+    modules = f"import {package}, sys"
+    if package == "entropy_core":
+        names = ["closed_form", "datasets", "report", "training", "weights", "plots"]
+        modules = f"import sys; from entropy_core import {', '.join(names)}"
+    loaded = run(f"{modules}; print(*(m for m in {FOREIGN[package]} if m in sys.modules))")
+    assert loaded.split() == []
+
+
+@pytest.mark.parametrize("package", ["pyro_entropy", "numpyro_entropy"])
+def test_a_missing_extra_is_named(package):
+    host = package.removesuffix("_entropy")
+    code = f"""
+import sys
+sys.modules["{host}"] = None
+try:
+    import {package}
+except ImportError as error:
+    print(*error.__notes__)
+"""
+    assert f"pip install 'elbo-entropy[{host}]'" in run(code)
+
+
+def test_importing_pyro_entropy_changes_no_global_state():
+    state = (
+        "(torch.get_default_dtype(), torch.is_grad_enabled(), torch.initial_seed(), "
+        "pyro.settings.get(), len(pyro.get_param_store()))"
+    )
+    code = f"import torch, pyro; torch.manual_seed(5); before = {state}; import pyro_entropy;"
+    assert run(f"{code} print(before == {state})").strip() == "True"
+
+
+def test_importing_numpyro_entropy_changes_no_global_state():
+    state = "(jax.config.values.copy(), numpyro.distributions.distribution.validation_enabled)"
+    code = f"import jax, numpyro, flax.linen; before = {state}; import numpyro_entropy;"
+    assert run(f"{code} print(before == {state})").strip() == "True"
