@@ -71,8 +71,8 @@ def _sentence(report: EntropyReport) -> str:
     attrs = report.to_datatree().attrs
     draws = "1 draw" if attrs["num_particles"] == 1 else f"{attrs['num_particles']} draws"
     return (
-        "The ELBO of a model and its guide, beside the sum of entropies that it equals wherever "
-        "training has converged (Damm et al. 2023): estimated from "
+        "The ELBO of a model and its guide, beside the sum of entropies that it becomes at a "
+        "stationary point of training (Damm et al. 2023): estimated from "
         f"{attrs['num_data']:,} data points with {draws} each by {_library(report)}, "
         f"in {escape(report.units)}."
     )
@@ -88,7 +88,7 @@ def _numbers(report: EntropyReport) -> list[tuple[str, str]]:
         ("ELBO", _text(report["elbo"])),
         ("entropy sum", _text(report["entropy_sum"])),
         ("gap in nats", _text(report["gap"])),
-        ("gap in % of the ELBO", f"{_text(100 * report.relative_gap)} %"),
+        ("gap in % of ELBO", f"{_text(100 * report.relative_gap)} %"),
     ]
 
 
@@ -167,8 +167,8 @@ def _figures(report: EntropyReport) -> list[str]:
                 plots.plot_history,
                 report,
                 (6.5, 5.5),
-                "ELBO and entropy sum over training: where they meet, training has converged "
-                "(Damm et al. 2023, Fig. 1).",
+                "ELBO and entropy sum over training, and the gap that is to vanish as training "
+                "converges (Damm et al. 2023, Fig. 1).",
             )
         )
     if len(report.latents()):
@@ -176,9 +176,9 @@ def _figures(report: EntropyReport) -> list[str]:
             _figure(
                 plots.plot_latents,
                 report,
-                (6.5, 4),
-                "A latent whose encoder entropy is above the threshold says next to nothing about "
-                "the data: it has collapsed (Damm et al. 2023, Eq. 24).",
+                (6.5, 4.0),
+                "A latent whose encoder entropy is above the threshold is nearly as uncertain as "
+                "its prior: it has collapsed (Damm et al. 2023, Eq. 24).",
             )
         )
     return figures
@@ -202,7 +202,13 @@ def _svg(
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    rc = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 11}
+    # The salt makes the ids of an SVG, and so the page, the same every time.
+    rc = {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "font.size": 11,
+        "svg.hashsalt": "elbo-entropy",
+    }
     with style.context(["default", scheme, rc]):
         figure = Figure(size, layout="constrained")
         plot(report, figure=figure)

@@ -16,15 +16,19 @@ from entropy_core.report import EntropyReport
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 MAX_NAMED_LATENTS = 30
 
-# What the backends' common interface leaves to each backend: sizes and the legend's place.
+# What the backends' common interface leaves to each of them: the room for titles and legend.
 FIGURE: dict[str, dict[str, Any]] = {
     "matplotlib": {"layout": "constrained"},
     "plotly": {"vertical_spacing": 0.08},
 }
 LEGEND: dict[str, dict[str, Any]] = {
     "matplotlib": {"loc": "outside lower center", "ncols": 2, "frameon": False},
-    "plotly": {"legend_orientation": "h", "legend_x": 0.5, "legend_xanchor": "center"}
-    | {"legend_y": -0.2},
+    "plotly": {
+        "legend_orientation": "h",
+        "legend_x": 0.5,
+        "legend_xanchor": "center",
+        "legend_y": -0.2,
+    },
 }
 
 
@@ -51,7 +55,7 @@ def plot_history(report: EntropyReport, *, backend: str = "matplotlib", figure: 
         raise ValueError(expected("a report with the history of training", "report", repr(report)))
     history = tree["history"].dataset
     epochs, elbo, entropy_sum = (history[name].values for name in ("epoch", "elbo", "entropy_sum"))
-    plot, collection = _collection(history, ["values", "gap"], (7, 6), backend, figure)
+    plot, collection = _collection(history, ["values", "gap"], (7.0, 6.0), backend, figure)
 
     values = collection.get_target(None, {"panel": "values"})
     lines: dict[str, dict[str, Any]] = {
@@ -102,7 +106,9 @@ def plot_latents(report: EntropyReport, *, backend: str = "matplotlib", figure: 
         raise ValueError(expected("a report with rows for latents", "report", repr(report)))
     tree = report.to_datatree()
     delta, num_latents = tree.attrs["entropy_delta"], len(latents)
-    plot, collection = _collection(tree["latents"].dataset, ["latents"], (7, 4.2), backend, figure)
+    plot, collection = _collection(
+        tree["latents"].dataset, ["latents"], (7.0, 4.2), backend, figure
+    )
     target = collection.get_target(None, {"panel": "latents"})
 
     entropy = latents["encoder_entropy"].to_numpy()

@@ -121,7 +121,10 @@ def test_classes_and_modules_have_the_same_first_sentence(file):
         tree = ast.parse((package / file).read_text())
         nodes = [tree, *(n for n in tree.body if isinstance(n, ast.ClassDef))]
         return [
-            (ast.get_docstring(node) or "").split("\n")[0].replace("NumPyro", "Pyro").replace("numpyro", "pyro")
+            (ast.get_docstring(node) or "")
+            .split("\n")[0]
+            .replace("NumPyro", "Pyro")
+            .replace("numpyro", "pyro")
             for node in nodes
             if not getattr(node, "name", "").startswith("_")
         ]

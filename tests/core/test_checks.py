@@ -22,12 +22,11 @@ def test_positive_integers_of_any_kind_are_taken(value):
     check_positive_int(value, "n")
 
 
-@pytest.mark.parametrize(
-    "value",
-    [0, -1, np.int64(0), np.int8(-3), True, False, np.True_, 1.0, np.float64(2), "1", None, [1]]
-    + [np.ones(1, int), np.array(1), np.nan],
-    ids=repr,
-)
+BELOW_ONE = [0, -1, np.int64(0), np.int8(-3)]
+NO_INTEGERS = [True, False, np.True_, 1.0, np.float64(2), np.nan, "1", None, [1], np.array(1)]
+
+
+@pytest.mark.parametrize("value", BELOW_ONE + NO_INTEGERS, ids=repr)
 def test_all_else_is_no_positive_integer(value):
     with refused(f"expected a positive integer for `n`; got {value!r}"):
         check_positive_int(value, "n")
@@ -35,8 +34,14 @@ def test_all_else_is_no_positive_integer(value):
 
 @pytest.mark.parametrize(
     "x",
-    [np.array(1.0), np.zeros((0, 3)), np.float32([[1, -2]]), np.array([np.finfo(float).max])]
-    + [np.arange(3), np.array([True, False])],
+    [
+        np.array(1.0),
+        np.zeros((0, 3)),
+        np.float32([[1, -2]]),
+        np.array([np.finfo(float).max]),
+        np.arange(3),
+        np.array([True, False]),
+    ],
     ids=repr,
 )
 def test_finite_arrays_are_taken(x):

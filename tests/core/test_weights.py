@@ -8,7 +8,7 @@ from entropy_core.weights import check_weights, load_weights, save_weights
 
 VIEWS = {
     "matrix": lambda a: a,
-    "scalar": lambda a: a[0, 0].reshape(()),
+    "scalar": lambda a: a[:1, :1].reshape(()),
     "vector": lambda a: a[1],
     "column": lambda a: a[:, 1],
     "empty": lambda a: a[:0],
@@ -103,10 +103,8 @@ def test_a_foreign_file_and_another_version_are_refused(metadata, found, tmp_pat
         load_weights(tmp_path / "w")
 
 
-@pytest.mark.parametrize("damage", [lambda data: b"no safetensors", lambda data: data[:-1]])
-def test_a_file_of_another_format_is_refused(damage, tmp_path):
-    save_weights(tmp_path / "w", WEIGHTS, METADATA)
-    (tmp_path / "w").write_bytes(damage((tmp_path / "w").read_bytes()))
+def test_a_file_of_another_format_is_refused(tmp_path):
+    (tmp_path / "w").write_text("no safetensors")
     with pytest.raises(ValueError, match="expected elbo-entropy weights, version 1 for `path`"):
         load_weights(tmp_path / "w")
 

@@ -1,0 +1,99 @@
+"""Hand-written models and guides of NumPyro users, who know nothing of this library."""
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from flax import linen as nn
+from numpyro.contrib.module import flax_module
+from numpyro.distributions import constraints
+from numpyro.infer import SVI, Trace_ELBO
+
+from numpyro_entropy import VAE, StandardNormalPrior
+from tests.helpers import D, H
+
+
+def two_sites_model(x):
+    scale = numpyro.param("scale", 0.7, constraint=constraints.positive)
+    with numpyro.plate("rows", len(x)):
+        level = numpyro.sample("level", dist.Normal(0.0, 2.0))
+        slope = numpyro.sample("slope", dist.Normal(level, 1.0))
+        numpyro.sample("y", dist.Normal(level + slope * x[:, 0], scale), obs=x[:, 1])
+
+
+def two_sites_guide(x):
+    shift = numpyro.param("shift", 0.3)
+    spread = numpyro.param("spread", 0.5, constraint=constraints.positive)
+    with numpyro.plate("rows", len(x)):
+        level = numpyro.sample("level", dist.Normal(shift * x[:, 1], spread))
+        numpyro.sample("slope", dist.Normal(0.5 * level + shift, 0.9))
+
+
+def nested_model(x):
+    rate = numpyro.param("rate", 1.5, constraint=constraints.positive)
+    with numpyro.plate("groups", len(x), dim=-2):
+        mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+        with numpyro.plate("members", x.shape[1], dim=-1):
+            noise = numpyro.sample("noise", dist.Gamma(2.0, rate))
+            numpyro.sample("y", dist.Normal(mean, noise), obs=x)
+
+
+def nested_guide(x):
+    weight = numpyro.param("weight", 0.4)
+    shape = numpyro.param("shape", 3.0, constraint=constraints.positive)
+    with numpyro.plate("groups", len(x), dim=-2):
+        numpyro.sample("mean", dist.Normal(weight * x.mean(1, keepdims=True), 0.5))
+        with numpyro.plate("members", x.shape[1], dim=-1):
+            numpyro.sample("noise", dist.Gamma(shape, 1.0 + jnp.abs(x)))
+
+
+def subsampled_model(x):
+    offset = numpyro.param("offset", 0.2)
+    with numpyro.plate("rows", len(x), subsample_size=4) as rows:
+        z = numpyro.sample("z", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
+        numpyro.sample("y", dist.Normal(z.sum(-1) + offset, 0.8), obs=x[rows, 0])
+
+
+def subsampled_guide(x):
+    weight = numpyro.param("weight", jnp.array([0.5, -0.2]))
+    with numpyro.plate("rows", len(x), subsample_size=4) as rows:
+        numpyro.sample("z", dist.Normal(x[rows, :1] * weight, 0.6).to_event(1))
+
+
+USER_MODELS = {
+    "two sites": (two_sites_model, two_sites_guide),
+    "nested plates": (nested_model, nested_guide),
+    "subsampled plate": (subsampled_model, subsampled_guide),
+}
+
+
+def initial_params(model, guide, *args):
+    """The parameters as the host draws them."""
+    svi = SVI(model, guide, numpyro.optim.Adam(1e-3), Trace_ELBO())
+    return jax.jit(lambda key: svi.get_params(svi.init(key, *args)))(jax.random.key(0))
+
+
+class NormedNet(nn.Module):
+    """A linear layer and batch normalisation, whose running statistics are mutable state."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(self.features, param_dtype=float)(x)
+        return nn.BatchNorm(use_running_average=False, param_dtype=float)(x)
+
+
+def normed_encoder(x):
+    net = flax_module("encoder.net", NormedNet(2 * H), x, mutable=["batch_stats"])
+    loc, log_variance = jnp.split(net(x), 2, axis=-1)
+    return dist.Normal(loc, jnp.exp(0.5 * log_variance)).to_event(1)
+
+
+def normed_decoder(z):
+    net = flax_module("decoder.net", NormedNet(D), z, mutable=["batch_stats"])
+    return dist.Normal(net(z), 1.0).to_event(1)
+
+
+def vae_with_state():
+    return VAE(StandardNormalPrior(H), normed_encoder, normed_decoder, (D,))

@@ -1,0 +1,54 @@
+"""Every example runs with tiny arguments, and so does every code block of the README."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from entropy_core.report import EntropyReport
+
+ROOT = Path(__file__).parents[1]
+
+TINY = {
+    "mnist": ["--num-data", "300", "--epochs", "2", "--hidden", "8", "--latent-dim", "2"],
+    "linear_vae": ["--num-data", "200", "--epochs", "20", "--draws", "3"],
+}
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_has_tiny_arguments():
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == TINY.keys()
+
+
+@pytest.mark.parametrize("backend", ["pyro", "numpyro", "both"])
+@pytest.mark.parametrize("name", TINY)
+def test_examples(name, backend, tmp_path, capsys):
+    arguments = [*TINY[name], "--backend", backend, "--output", str(tmp_path)]
+    reports = load(name).main(arguments)
+    printed = capsys.readouterr().out
+    assert len(reports) == (2 if backend == "both" else 1)
+    for label, report in reports.items():
+        assert label in printed
+        assert f"{report['elbo']:.3f}" in printed
+        saved = EntropyReport.load(tmp_path / f"{label.lower()}.nc")
+        assert saved.to_datatree().identical(report.to_datatree())
+    for path in printed.split("Written:")[1].split():
+        assert Path(path).stat().st_size > 0
+
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_readme(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The README trains for long enough to be worth it; here it is enough that it runs.
+    block = re.sub(r"num_epochs=\d+", "num_epochs=1", block)
+    exec(compile(block, "README.md", "exec"), {})
