@@ -179,12 +179,16 @@ class EntropyReport:
             FileNotFoundError: If there is no such file.
             ValueError: If the file holds no report.
         """
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            tree.load()
+        try:
+            with xr.open_datatree(path, engine="h5netcdf") as tree:
+                tree.load()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ValueError(expected("an entropy report", "path", path)) from error
         if "entropy_sum" not in tree.children:
-            raise ValueError(
-                expected("an entropy report", "path", f"{path}: {list(tree.children)}")
-            )
+            groups = list(tree.children)
+            raise ValueError(expected("an entropy report", "path", f"{path} with groups {groups}"))
         return cls(tree)
 
     def __str__(self) -> str:

@@ -71,11 +71,12 @@ class MLP(nn.Module):
         """Maps the last dimension from `in_dim` to `out_dim`."""
         # Linen's own default is float32 even where JAX's is not.
         param_dtype = self.dtype or jnp.result_type(float)
+        out = jnp.asarray(x)
         for i, size in enumerate((*self.hidden, self.out_dim)):
             if i:
-                x = ACTIVATIONS[self.activation](x)
-            x = nn.Dense(size, param_dtype=param_dtype, name=f"layer_{i}")(x)
-        return x
+                out = ACTIVATIONS[self.activation](out)
+            out = nn.Dense(size, param_dtype=param_dtype, name=f"layer_{i}")(out)
+        return out
 
 
 def apply_net(name: str, net: nn.Module, x: AnyArray) -> Array:

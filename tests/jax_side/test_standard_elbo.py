@@ -202,11 +202,11 @@ def test_model_and_guide_keep_their_own_masks_and_scales(sample, weights):
 
     def model():
         with numpyro.plate("data", B):
-            sample(p, of_model)
+            sample(p, jnp.asarray(of_model))
 
     def guide():
         with numpyro.plate("data", B):
-            sample(q, of_guide)
+            sample(q, jnp.asarray(of_guide))
 
     entropy = 0.5 * np.log(2 * np.pi * np.e * 0.5**2)
     cross_entropy = -0.5 * (np.log(2 * np.pi) + 0.3**2 + 0.5**2)
@@ -244,7 +244,7 @@ def test_a_guide_without_the_models_site_is_refused():
     for call in (Standard_ELBO().loss, Standard_ELBO().terms):
         with (
             pytest.warns(UserWarning, match="in model but not guide"),
-            pytest.raises(ValueError, match="expected a sample site 'z' for `guide`; got .*'w'"),
+            pytest.raises(ValueError, match=r"expected a sample site 'z' for `guide`; got .*'w'"),
         ):
             call(KEY, params, vae.model, guide, X)
 
