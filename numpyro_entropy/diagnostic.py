@@ -14,9 +14,9 @@ from entropy_core.checks import check_finite, check_positive_int, expected
 from entropy_core.groups import CollapseThresholds
 from entropy_core.report import EntropyReport
 from entropy_core.terms import TraceTerms, elbo_terms, find_data_plate, summed
-from numpyro_entropy.elbos.base import get_traces
-from numpyro_entropy.params import Params, check_params, param_shapes
+from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.terms import Trace, latent_terms, site_terms
+from numpyro_entropy.traces import get_traces, pair_shapes
 
 
 class EntropySumDiagnostic:
@@ -92,8 +92,7 @@ class EntropySumDiagnostic:
         sums = Accumulator(self.thresholds.kl_epsilon)
         for i, args in enumerate(_arguments(batches, batch_size)):
             if i == 0:
-                check_params(params, param_shapes(self.model, *args))
-                check_params(params, param_shapes(self.guide, *args))
+                check_params(params, pair_shapes(self.model, self.guide, args, {}))
             keys = random.split(random.fold_in(rng_key, i), self.num_particles)
             sums.add([jax.device_get(self._particle(key, params, args)) for key in keys])
         return EntropyReport.from_accumulator(sums, self.thresholds, library=numpyro)

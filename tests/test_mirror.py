@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
-# Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
-ONLY_FILES = {"numpyro": {"params.py"}, "pyro": set()}
+# Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro; and what makes
+# a pair of traces is in Pyro's pyro.infer.enum.
+ONLY_FILES = {"numpyro": {"params.py", "traces.py"}, "pyro": set()}
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
 HOST_ARGUMENTS = {"rng_key", "params", "init_params"}
@@ -28,7 +29,6 @@ HOST_NAMES = {
         "VAE.model",  # modules in Pyro, methods here
         "VAE.guide",
         "apply_net",
-        "get_traces",  # pyro.infer.enum.get_importance_trace
     },
 }
 

@@ -7,13 +7,12 @@ from typing import Any
 import jax
 from jax import random
 from jaxtyping import Array
-from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.infer import ELBO
-from numpyro.util import check_model_guide_match
 
-from entropy_core.checks import expected
 from entropy_core.terms import ELBOTerms, SiteTerms, elbo_terms
-from numpyro_entropy.terms import Trace, sample_sites, site_terms
+from numpyro_entropy.params import Params, check_params
+from numpyro_entropy.terms import site_terms
+from numpyro_entropy.traces import get_traces, pair_shapes
 
 
 class TermsELBO(ELBO, ABC):
@@ -47,7 +46,7 @@ class TermsELBO(ELBO, ABC):
     def loss_with_mutable_state(
         self,
         rng_key: Array,
-        param_map: dict[str, Any],
+        param_map: Params,
         model: Callable,
         guide: Callable,
         *args: Any,
@@ -75,7 +74,7 @@ class TermsELBO(ELBO, ABC):
     def terms(
         self,
         rng_key: Array,
-        params: dict[str, Any],
+        params: Params,
         model: Callable,
         guide: Callable,
         *args: Any,
@@ -85,7 +84,11 @@ class TermsELBO(ELBO, ABC):
 
         Returns:
             Scalars that carry gradients, in nats per data point; no `scale` handler enters.
+
+        Raises:
+            ValueError: If `params` are not complete.
         """
+        check_params(params, pair_shapes(model, guide, args, kwargs))
 
         def particle(key: Array) -> ELBOTerms:
             traces, _ = get_traces(key, params, model, guide, args, kwargs)
@@ -98,41 +101,3 @@ class TermsELBO(ELBO, ABC):
 
     def _map(self, particle: Callable[[Array], Any], rng_key: Array) -> Any:
         return self.vectorize_particles_fn(particle, random.split(rng_key, self.num_particles))
-
-
-def get_traces(
-    rng_key: Array,
-    params: dict[str, Any],
-    model: Callable,
-    guide: Callable,
-    args: tuple,
-    kwargs: dict[str, Any],
-) -> tuple[tuple[Trace, Trace], dict[str, Any]]:
-    """Traces the guide, and the model replayed against it, with the draws of the host's objectives.
-
-    Returns:
-        The traces of model and guide, and the state of nets that have one.
-
-    Raises:
-        NotImplementedError: If a site of the guide has no reparameterised draws.
-    """
-    model_key, guide_key = random.split(rng_key)
-    guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args, **kwargs)
-    for name, site in sample_sites(guide_trace).items():
-        if not (site["is_observed"] or site["fn"].has_rsample):
-            raise NotImplementedError(
-                expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
-            )
-    params = {**params, **_mutable_state(guide_trace)}
-    model_trace = trace(
-        substitute(replay(seed(model, model_key), guide_trace), data=params)
-    ).get_trace(*args, **kwargs)
-    check_model_guide_match(model_trace, guide_trace)
-    return (model_trace, guide_trace), {
-        **_mutable_state(guide_trace),
-        **_mutable_state(model_trace),
-    }
-
-
-def _mutable_state(site_trace: Trace) -> dict[str, Any]:
-    return {name: s["value"] for name, s in site_trace.items() if s["type"] == "mutable"}

@@ -1,0 +1,63 @@
+"""A pair of traces of a guide and a model, as the host's own objectives make them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import random
+from jaxtyping import Array
+from numpyro.handlers import replay, seed, substitute, trace
+from numpyro.util import check_model_guide_match
+
+from entropy_core.checks import expected
+from numpyro_entropy.params import Params
+from numpyro_entropy.terms import Trace, sample_sites
+
+
+def get_traces(
+    rng_key: Array,
+    params: Params,
+    model: Callable,
+    guide: Callable,
+    args: tuple,
+    kwargs: dict[str, Any],
+) -> tuple[tuple[Trace, Trace], dict[str, Any]]:
+    """Traces the guide, and the model replayed against it, with the draws of the host's objectives.
+
+    Returns:
+        The traces of model and guide, and the state of nets that have one.
+
+    Raises:
+        NotImplementedError: If a site of the guide has no reparameterised draws.
+    """
+    model_key, guide_key = random.split(rng_key)
+    guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args, **kwargs)
+    for name, site in sample_sites(guide_trace).items():
+        if not (site["is_observed"] or site["fn"].has_rsample):
+            raise NotImplementedError(
+                expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
+            )
+    params = {**params, **_mutable_state(guide_trace)}
+    model_trace = trace(
+        substitute(replay(seed(model, model_key), guide_trace), data=params)
+    ).get_trace(*args, **kwargs)
+    check_model_guide_match(model_trace, guide_trace)
+    return (model_trace, guide_trace), {
+        **_mutable_state(guide_trace),
+        **_mutable_state(model_trace),
+    }
+
+
+def _mutable_state(site_trace: Trace) -> dict[str, Any]:
+    return {name: s["value"] for name, s in site_trace.items() if s["type"] == "mutable"}
+
+
+def pair_shapes(model: Callable, guide: Callable, args: tuple, kwargs: dict[str, Any]) -> Params:
+    """The shapes and types of all parameters of a model and guide; nothing is computed."""
+
+    def params() -> Params:
+        traces, _ = get_traces(random.key(0), {}, model, guide, args, kwargs)
+        sites = [site for site_trace in traces for site in site_trace.values()]
+        return {site["name"]: site["value"] for site in sites if site["type"] == "param"}
+
+    return jax.eval_shape(params)
