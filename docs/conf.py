@@ -1,9 +1,13 @@
 """Builds the documentation without the network: no intersphinx, no scripts to fetch."""
 
+import logging
+import re
 from importlib.metadata import version as installed_version
 from itertools import pairwise
 
+from numpy.typing import ArrayLike, DTypeLike
 from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
 
 project = "elbo-entropy"
 author = "the elbo-entropy developers"
@@ -30,7 +34,21 @@ autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
+
+
+# It announces its plotting backend on import.
+logging.getLogger("arviz").setLevel(logging.WARNING)
+
+# What signatures say, and what the code says.
+LONG_TYPES = {
+    re.escape(stringify_annotation(ArrayLike, "smart")): "ArrayLike",
+    re.escape(stringify_annotation(DTypeLike, "smart")): "DTypeLike",
+    r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[(.*?)\]\]": r"NDArray[\1]",
+    r"jaxlib\._jax\.Array": "Array",
+    "<factory>": "...",
+}
 
 
 def mark_formulas(
@@ -46,6 +64,28 @@ def mark_formulas(
     lines[:] = marked
 
 
+def shorten_types(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Writes array types as the code does, not as what they stand for."""
+
+    def short(text: str | None) -> str | None:
+        if text is None:
+            return None
+        for long, name in LONG_TYPES.items():
+            text = re.sub(long, name, text)
+        return text
+
+    return short(signature), short(returns)
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", shorten_types)
     # Ahead of napoleon, whose sections have no blank line before what is indented.
     app.connect("autodoc-process-docstring", mark_formulas, priority=400)

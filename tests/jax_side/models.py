@@ -4,13 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
-from flax import linen as nn
-from numpyro.contrib.module import flax_module
 from numpyro.distributions import constraints
 from numpyro.infer import SVI, Trace_ELBO
-
-from numpyro_entropy import VAE, StandardNormalPrior
-from tests.helpers import D, H
 
 
 def two_sites_model(x):
@@ -71,29 +66,3 @@ def initial_params(model, guide, *args):
     """The parameters as the host draws them."""
     svi = SVI(model, guide, numpyro.optim.Adam(1e-3), Trace_ELBO())
     return jax.jit(lambda key: svi.get_params(svi.init(key, *args)))(jax.random.key(0))
-
-
-class NormedNet(nn.Module):
-    """A linear layer and batch normalisation, whose running statistics are mutable state."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x):
-        x = nn.Dense(self.features, param_dtype=float)(x)
-        return nn.BatchNorm(use_running_average=False, param_dtype=float)(x)
-
-
-def normed_encoder(x):
-    net = flax_module("encoder.net", NormedNet(2 * H), x, mutable=["batch_stats"])
-    loc, log_variance = jnp.split(net(x), 2, axis=-1)
-    return dist.Normal(loc, jnp.exp(0.5 * log_variance)).to_event(1)
-
-
-def normed_decoder(z):
-    net = flax_module("decoder.net", NormedNet(D), z, mutable=["batch_stats"])
-    return dist.Normal(net(z), 1.0).to_event(1)
-
-
-def vae_with_state():
-    return VAE(StandardNormalPrior(H), normed_encoder, normed_decoder, (D,))
