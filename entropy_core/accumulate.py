@@ -1,47 +1,59 @@
 """One pass over any number of batches, in constant memory: sums that can be added and merged."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entropy_core.checks import expected
-from entropy_core.terms import LatentTerms, SiteTerms, TraceTerms
+from entropy_core.terms import ELBOTerms, LatentTerms, SiteTerms, TraceTerms
 
 Key = tuple[str, ...]
+
+SUMS = (*ELBOTerms._fields[:-1], "gap")
 
 
 @dataclass
 class Moments:
-    """The weighted mean of a quantity over batches, and its Monte-Carlo standard error.
+    """The mean of a quantity over batches, and its Monte-Carlo standard error.
 
-    Within a batch the draws of the particles differ and nothing else does, so the variance over
-    particles is the Monte-Carlo variance, whatever the structure of the model; those of the batches
-    add up.
+    A quantity has a part per data point, from the sites in the data plate, and a part for the whole
+    data set, from the others, which counts once however many batches there are.
+
+    Within a batch the draws of the particles differ and nothing else does, so the covariance of the
+    two parts over particles is their Monte-Carlo covariance, whatever the structure of the model;
+    those of the batches add up.
     """
 
     weight: int = 0
-    weighted_sum: float = 0.0
-    weighted_variance: float = 0.0
+    weighted_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    weighted_covariance: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 2)))
 
     def add(self, values: NDArray[np.float64], weight: int) -> None:
-        """Adds one batch: a value for each particle, and the number of data points in the batch."""
-        variance = values.var(ddof=1) / values.size if values.size > 1 else np.nan
-        self.merge(Moments(weight, weight * values.mean(), weight**2 * variance))
+        """Adds one batch of `weight` data points.
+
+        Args:
+            values: Both parts for each particle, of shape `(K, 2)`.
+            weight: The number of data points in the batch.
+        """
+        num = len(values)
+        covariance = np.cov(values, rowvar=False) / num if num > 1 else np.full((2, 2), np.nan)
+        self.merge(Moments(weight, weight * values.mean(0), weight**2 * covariance))
 
     def merge(self, other: "Moments") -> None:
         """Adds what another pass has seen."""
         self.weight += other.weight
-        self.weighted_sum += other.weighted_sum
-        self.weighted_variance += other.weighted_variance
+        self.weighted_sum = self.weighted_sum + other.weighted_sum
+        self.weighted_covariance = self.weighted_covariance + other.weighted_covariance
 
-    @property
-    def estimate(self) -> tuple[float, float]:
-        """The mean and its standard error; the latter is NaN with one particle."""
-        mean = self.weighted_sum / self.weight
-        return float(mean), float(np.sqrt(self.weighted_variance) / self.weight)
+    def estimate(self, num_data: int) -> tuple[float, float]:
+        """The mean per data point of `num_data`, and its standard error; NaN with one particle."""
+        parts = np.array([1.0, 1.0 / num_data]) / self.weight
+        # Rounding can leave a variance of zero below it.
+        variance = np.maximum(parts @ self.weighted_covariance @ parts, 0.0)
+        return float(parts @ self.weighted_sum), float(np.sqrt(variance))
 
 
 @dataclass
@@ -74,12 +86,12 @@ class LatentMoments:
         """Adds what another pass has seen (Chan et al. 1983 for mean and sum of squares)."""
         total = self.num_data + other.num_data
         shift = other.mean - self.mean
-        self.squares += other.squares + shift**2 * self.num_data * other.num_data / total
-        self.mean += shift * other.num_data / total
-        self.entropy += other.entropy
-        self.prior_entropy += other.prior_entropy
-        self.kl += other.kl
-        self.below += other.below
+        # Not in place: the arrays may be those of another pass.
+        between = shift**2 * self.num_data * other.num_data / total
+        self.squares = self.squares + other.squares + between
+        self.mean = self.mean + shift * other.num_data / total
+        for name in ("entropy", "prior_entropy", "kl", "below"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.num_data = total
 
 
@@ -99,13 +111,16 @@ class Accumulator:
     sites: tuple[SiteTerms, ...] = ()
     untreated: dict[str, str] = field(default_factory=dict)
     data_plate: str | None = None
+    total: int | None = None
 
     def add(self, particles: Sequence[TraceTerms]) -> None:
         """Adds one batch, seen by several particles; all arrays are NumPy's."""
         first = particles[0]
-        weight = first.data_plate.size if first.data_plate else 1
-        for key in _quantities(first):
-            values = np.array([_quantities(particle)[key] for particle in particles], float)
+        plate = first.data_plate
+        weight = plate.size if plate else 1
+        quantities = [_quantities(particle) for particle in particles]
+        for key in quantities[0]:
+            values = np.array([particle[key] for particle in quantities], float)
             self.moments.setdefault(key, Moments()).add(values, weight)
         for i, latent in enumerate(first.latents):
             mean = _mean_over([particle.latents[i] for particle in particles])
@@ -114,7 +129,9 @@ class Accumulator:
         self.num_particles = len(particles)
         self.sites = first.sites
         self.untreated.update(first.untreated)
-        self.data_plate = first.data_plate.name if first.data_plate else None
+        self.data_plate = plate.name if plate else None
+        # A plate larger than its batches says how large the data set is; else it is what was seen.
+        self.total = plate.full_size if plate and plate.full_size != plate.size else None
 
     def merge(self, other: "Accumulator") -> None:
         """Adds what another pass, over other data, has seen.
@@ -122,17 +139,24 @@ class Accumulator:
         Raises:
             ValueError: If the other pass has seen another model: other sites.
         """
-        if self.sites and other.sites and self.moments.keys() != other.moments.keys():
+        if not other.sites:
+            return
+        if self.sites and self.moments.keys() != other.moments.keys():
             raise ValueError(expected("the same sites", "other", sorted(other.moments)))
         for key, moments in other.moments.items():
             self.moments.setdefault(key, Moments()).merge(moments)
         for site, latent in other.latents.items():
-            self._add_latent(site, latent)
+            self._add_latent(site, copy(latent))
         self.num_data += other.num_data
         self.num_particles = other.num_particles
         self.sites = other.sites
         self.untreated.update(other.untreated)
-        self.data_plate = other.data_plate
+        self.data_plate, self.total = other.data_plate, other.total
+
+    def estimate(self, key: Key) -> tuple[float, float]:
+        """The mean of a quantity and its Monte-Carlo standard error."""
+        num_data = (self.total or self.num_data) if self.data_plate else 1
+        return self.moments[key].estimate(num_data)
 
     def _add_latent(self, site: str, latent: LatentMoments) -> None:
         if site in self.latents:
@@ -141,17 +165,28 @@ class Accumulator:
             self.latents[site] = latent
 
 
-def _quantities(particle: TraceTerms) -> dict[Key, Any]:
-    sums = particle.sums
-    quantities: dict[Key, Any] = {
-        (name,): getattr(sums, name) for name in (*sums._fields[:-1], "gap")
-    }
+def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
+    # Both parts of each quantity: per data point, and for the data set as a whole.
+    sums = dict.fromkeys(SUMS, np.zeros(2))
+    quantities: dict[Key, NDArray[np.float64]] = {}
     for site in particle.sites:
-        quantities["term", site.role, site.name] = site.term
-        quantities["entropy", site.role, site.name] = site.entropy
-        if site.role != "encoder":
-            quantities["residual", site.role, site.name] = site.residual
-    return quantities
+        part = np.array([1.0, 0.0] if particle.data_plate in site.plates else [0.0, 1.0])
+        term, entropy = part * site.term, part * site.entropy
+        quantities["term", site.role, site.name] = term
+        quantities["entropy", site.role, site.name] = entropy
+        sums["elbo"] = sums["elbo"] + term
+        if site.role == "encoder":
+            sums["encoder_entropy"] = sums["encoder_entropy"] + entropy
+            continue
+        quantities["residual", site.role, site.name] = term + entropy
+        latent = site.role == "prior"
+        term_name = "prior_term" if latent else "reconstruction_term"
+        entropy_name = "prior_entropy" if latent else "decoder_entropy"
+        sums[term_name] = sums[term_name] + term
+        sums[entropy_name] = sums[entropy_name] + entropy
+    sums["entropy_sum"] = sums["encoder_entropy"] - sums["prior_entropy"] - sums["decoder_entropy"]
+    sums["gap"] = sums["elbo"] - sums["entropy_sum"]
+    return {(name,): value for name, value in sums.items()} | quantities
 
 
 def _mean_over(particles: Sequence[LatentTerms]) -> LatentTerms:

@@ -60,7 +60,7 @@ def check_batch(
         ValueError: If the batch is empty or has another shape, or if `total` is no integer from B.
     """
     if not shape or (data_shape is not None and shape[1:] != data_shape):
-        sizes = ", ".join(map(str, ("B", *data_shape))) if data_shape else "B, ..."
+        sizes = "B, ..." if data_shape is None else ", ".join(map(str, ("B", *data_shape)))
         raise ValueError(expected(f"shape ({sizes})", "x", f"shape {shape}"))
     if shape[0] == 0:
         raise ValueError(expected("at least one data point", "x", f"shape {shape}"))

@@ -8,7 +8,7 @@ import xarray as xr
 from arviz_base import dict_to_dataset
 
 from entropy_core import closed_form
-from entropy_core.accumulate import Accumulator, Moments
+from entropy_core.accumulate import Accumulator
 
 ESTIMATE = ("mean", "mcse")
 
@@ -36,7 +36,7 @@ def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
     """The ELBO in three terms and in three entropies, each with its standard error."""
     names = [key for key in sums.moments if len(key) == 1]
     return _dataset(
-        {name: _estimate(sums.moments[name,]) for (name,) in names},
+        {name: np.array(sums.estimate((name,))) for (name,) in names},
         dims={name: ["estimate"] for (name,) in names},
         coords={"estimate": list(ESTIMATE)},
     )
@@ -45,11 +45,11 @@ def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
 def sites_group(sums: Accumulator) -> xr.Dataset:
     """What each sample site adds, how it was got, and its residual (NaN for a guide's site)."""
     sites = sums.sites
-    missing = Moments(1, np.nan, np.nan)
 
     def column(name: str) -> np.ndarray:
         keys = [(name, site.role, site.name) for site in sites]
-        return np.array([_estimate(sums.moments.get(key, missing)) for key in keys])
+        missing = (np.nan, np.nan)
+        return np.array([sums.estimate(key) if key in sums.moments else missing for key in keys])
 
     values: dict[str, Any] = {name: column(name) for name in ("term", "entropy", "residual")}
     texts = {
@@ -94,10 +94,6 @@ def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Datas
         "active": closed_form.active_units(variance, threshold=thresholds.active_variance),
     }
     return _dataset(values, dims={name: ["latent"] for name in values}, coords={"latent": labels})
-
-
-def _estimate(moments: Moments) -> np.ndarray:
-    return np.array(moments.estimate)
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:

@@ -11,10 +11,11 @@ from typing import Any, Literal, NamedTuple
 
 from entropy_core.checks import expected
 
-Role = Literal["encoder", "prior", "decoder", "factor"]
+Role = Literal["encoder", "prior", "decoder", "factor", "guide factor"]
 Method = Literal["closed form", "sampled", "none"]
 
 PARTICLES = "num_particles_vectorized"
+FACTORS: tuple[Role, ...] = ("factor", "guide factor")
 
 
 class Plate(NamedTuple):
@@ -36,7 +37,7 @@ class SiteTerms:
     Args:
         name: The site.
         role: `"encoder"` (a guide site), `"prior"` (a latent model site), `"decoder"` (an observed
-            site) or `"factor"`.
+            site), `"factor"` or `"guide factor"`.
         log_prob: The log-probability at the draw of the trace.
         term: What the site adds to the ELBO: `E_q[log p]` of a model site, `H[q]` of a guide site.
         entropy: The entropy of the site's own distribution; `None` where it was not asked for.
@@ -123,14 +124,12 @@ class TraceTerms:
     """All that a diagnostic keeps of one pair of traces.
 
     Args:
-        sums: The ELBO in three terms and three entropies.
-        sites: The record of each site, with the values summed over the data as in `sums`.
+        sites: The record of each site, with values made scalar by `summed`.
         latents: The latent sites that come apart into dimensions.
         untreated: Pairs of a latent site that does not, and the reason.
         data_plate: The plate over data points.
     """
 
-    sums: ELBOTerms
     sites: tuple[SiteTerms, ...]
     latents: tuple[LatentTerms, ...]
     untreated: tuple[tuple[str, str], ...]
@@ -241,7 +240,7 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
     def entropy(role: Role) -> Any:
         return add(site.total(site.entropy) for site in sites if site.role == role)
 
-    prior_term, reconstruction_term = model_terms("prior"), model_terms("decoder", "factor")
+    prior_term, reconstruction_term = model_terms("prior"), model_terms("decoder", *FACTORS)
     encoder, prior, decoder = entropy("encoder"), entropy("prior"), entropy("decoder")
     return ELBOTerms(
         elbo=prior_term + reconstruction_term + encoder,
@@ -252,7 +251,10 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
         decoder_entropy=decoder,
         entropy_sum=encoder - prior - decoder,
         residuals={
-            site.name: site.total(site.residual) / num_data
+            # A guide may have a factor of the same name as one of the model's.
+            site.name if site.role != "guide factor" else f"{site.name} (guide)": add(
+                [site.total(site.residual)]
+            )
             for site in sites
             if site.role != "encoder"
         },
@@ -260,8 +262,11 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
 
 
 def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
-    """The record with its values summed over the data; with a plate, in nats per data point."""
-    num_data = plate.full_size if plate else 1
+    """The record with its values summed over the data.
+
+    In nats per data point for a site in the data plate, and in nats for any other.
+    """
+    num_data = plate.full_size if plate in site.plates and plate else 1
     values = {
         name: site.total(getattr(site, name)) / num_data for name in ("log_prob", "term", "entropy")
     }
@@ -274,12 +279,8 @@ def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
     def mapped(record: Any, names: Iterable[str]) -> Any:
         return replace(record, **{name: function(getattr(record, name)) for name in names})
 
-    *scalars, residuals = terms.sums
     return replace(
         terms,
-        sums=ELBOTerms._make(
-            [*map(function, scalars), {name: function(r) for name, r in residuals.items()}]
-        ),
         sites=tuple(
             mapped(site, ("log_prob", "term", "entropy", "handler_scale")) for site in terms.sites
         ),

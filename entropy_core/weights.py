@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from entropy_core.checks import expected
@@ -50,14 +50,17 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
     """
     if not Path(path).is_file():
         raise FileNotFoundError(expected("a safetensors file", "path", str(path)))
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
-        if (metadata.get("format"), metadata.get("version")) != ("elbo-entropy", FORMAT_VERSION):
-            found = f"format {metadata.get('format')}, version {metadata.get('version')}"
-            raise ValueError(
-                expected(f"elbo-entropy weights, version {FORMAT_VERSION}", "path", found)
-            )
-        return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
+    try:
+        with safe_open(path, framework="numpy") as file:
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(expected("a safetensors file", "path", path)) from error
+    found = (metadata.get("format"), metadata.get("version"))
+    if found != ("elbo-entropy", FORMAT_VERSION):
+        what = f"elbo-entropy weights, version {FORMAT_VERSION}"
+        raise ValueError(expected(what, "path", f"format {found[0]}, version {found[1]}"))
+    return weights, metadata
 
 
 def check_weights(

@@ -13,7 +13,7 @@ from entropy_core.accumulate import Accumulator
 from entropy_core.checks import check_finite, check_positive_int, expected
 from entropy_core.groups import CollapseThresholds
 from entropy_core.report import EntropyReport
-from entropy_core.terms import TraceTerms, elbo_terms, find_data_plate, summed
+from entropy_core.terms import TraceTerms, find_data_plate, summed
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.terms import Trace, latent_terms, site_terms
 from numpyro_entropy.traces import get_traces, pair_shapes
@@ -120,7 +120,6 @@ class EntropySumDiagnostic:
         plate = find_data_plate(sites, self.data_plate)
         latents, untreated = latent_terms(model_trace, guide_trace, plate)
         return TraceTerms(
-            sums=elbo_terms(sites, self.data_plate),
             sites=tuple(summed(site, plate) for site in sites),
             latents=latents,
             untreated=untreated,

@@ -52,7 +52,7 @@ jax.tree_util.register_dataclass(
 )
 jax.tree_util.register_dataclass(
     TraceTerms,
-    data_fields=["sums", "sites", "latents"],
+    data_fields=["sites", "latents"],
     meta_fields=["untreated", "data_plate"],
 )
 
@@ -158,7 +158,7 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
 def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
     log_prob = _log_prob(site)
     if isinstance(site["fn"], Unit):
-        return _factor_record(site, log_prob, -log_prob)
+        return _factor_record(site, "guide factor", log_prob, -log_prob)
     closed = closed_entropy(site["fn"]) if closed_form else None
     entropy = _first_of(site, closed, lambda: -log_prob)
     return _record(site, "encoder", log_prob, entropy, entropy)
@@ -169,7 +169,7 @@ def _model_record(
 ) -> SiteTerms:
     log_prob = _log_prob(site)
     if isinstance(site["fn"], Unit):
-        return _factor_record(site, log_prob, log_prob)
+        return _factor_record(site, "factor", log_prob, log_prob)
     return _record(site, role, log_prob, _first_of(site, cross_entropy, lambda: log_prob), entropy)
 
 
@@ -187,7 +187,7 @@ def _model_entropy(site: Site, num_samples: int, rng_key: Array | None) -> Estim
     return _first_of(site, closed_entropy(fn), sampled)
 
 
-def _factor_record(site: Site, log_prob: Array, term: Array) -> SiteTerms:
+def _factor_record(site: Site, role: Role, log_prob: Array, term: Array) -> SiteTerms:
     # A factor is no distribution: it adds itself to the ELBO, and nothing to the entropy sum.
     return _record(site, "factor", log_prob, (term, "closed form"), (jnp.zeros_like(term), "none"))
 

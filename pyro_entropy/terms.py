@@ -142,7 +142,7 @@ def _check_not_enumerated(sites: dict[str, Site]) -> None:
 def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
     log_prob = _log_prob(site)
     if isinstance(site["fn"], Unit):
-        return _factor_record(site, log_prob, -log_prob)
+        return _factor_record(site, "guide factor", log_prob, -log_prob)
     closed = closed_entropy(site["fn"]) if closed_form else None
     entropy = _first_of(site, closed, lambda: -log_prob)
     return _record(site, "encoder", log_prob, entropy, entropy)
@@ -153,7 +153,7 @@ def _model_record(
 ) -> SiteTerms:
     log_prob = _log_prob(site)
     if isinstance(site["fn"], Unit):
-        return _factor_record(site, log_prob, log_prob)
+        return _factor_record(site, "factor", log_prob, log_prob)
     return _record(site, role, log_prob, _first_of(site, cross_entropy, lambda: log_prob), entropy)
 
 
@@ -164,11 +164,9 @@ def _model_entropy(site: Site, num_samples: int) -> Estimate:
     return _first_of(site, closed_entropy(fn), lambda: sampled_entropy(fn, num_samples))
 
 
-def _factor_record(site: Site, log_prob: Tensor, term: Tensor) -> SiteTerms:
+def _factor_record(site: Site, role: Role, log_prob: Tensor, term: Tensor) -> SiteTerms:
     # A factor is no distribution: it adds itself to the ELBO, and nothing to the entropy sum.
-    return _record(
-        site, "factor", log_prob, (term, "closed form"), (torch.zeros_like(term), "none")
-    )
+    return _record(site, role, log_prob, (term, "closed form"), (torch.zeros_like(term), "none"))
 
 
 def _record(

@@ -15,7 +15,6 @@ from entropy_core.terms import (
     Role,
     SiteTerms,
     TraceTerms,
-    elbo_terms,
     find_data_plate,
     summed,
 )
@@ -72,7 +71,7 @@ def in_plates(
     term, entropy = (rng or np.random.default_rng(0)).normal(size=(2, *shape))
     if role == "encoder":
         term = entropy
-    if role == "factor":
+    if "factor" in role:
         entropy = np.zeros_like(term)
     return site(name, role, term, entropy, plates, handler_scale)
 
@@ -95,7 +94,6 @@ def trace(
     """What a diagnostic of either host makes of the records of one pair of traces."""
     plate = find_data_plate(sites)
     return TraceTerms(
-        elbo_terms(sites),
         tuple(summed(s, plate) for s in sites),
         tuple(latents),
         tuple(untreated),

@@ -140,7 +140,7 @@ def test_vectorised_particles_are_averaged():
 
 def test_a_factor_of_the_guide_may_have_the_name_of_one_of_the_model():
     one, three, zero = np.array(1.0), np.array(3.0), np.array(0.0)
-    terms = elbo_terms([site("f", "factor", -three, zero), site("f", "factor", one, zero)])
+    terms = elbo_terms([site("f", "guide factor", -three, zero), site("f", "factor", one, zero)])
     assert terms.gap == sum(terms.residuals.values()) == -2
 
 
@@ -235,8 +235,6 @@ def test_map_arrays_reaches_every_array_and_nothing_else():
     sites = [in_plates("z", "encoder", DATA), in_plates("x", "decoder", DATA, handler_scale=2.0)]
     terms = trace(sites, [latent], [("w", "why")])
     mapped = map_arrays(lambda a: a + 1, terms)
-    assert mapped.sums[:-1] == tuple(value + 1 for value in terms.sums[:-1])
-    assert mapped.sums.residuals == {"x": terms.sums.residuals["x"] + 1}
     for new, old in zip(mapped.sites, terms.sites, strict=True):
         names = ("log_prob", "term", "entropy", "handler_scale")
         assert new == replace(old, **{name: getattr(old, name) + 1 for name in names})

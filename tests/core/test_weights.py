@@ -105,7 +105,7 @@ def test_a_foreign_file_and_another_version_are_refused(metadata, found, tmp_pat
 
 def test_a_file_of_another_format_is_refused(tmp_path):
     (tmp_path / "w").write_text("no safetensors")
-    with pytest.raises(ValueError, match="expected elbo-entropy weights, version 1 for `path`"):
+    with pytest.raises(ValueError, match="expected a safetensors file for `path`"):
         load_weights(tmp_path / "w")
 
 

@@ -113,5 +113,5 @@ def test_fit_trains_and_returns_the_state(params):
 )
 def test_params_without_the_state_are_refused(params, call):
     without = {name: value for name, value in params.items() if name not in STATES}
-    with pytest.raises(ValueError, match="net.state.* for `params`"):
+    with pytest.raises(ValueError, match=r"net\$state.* for `params`"):
         call(without)

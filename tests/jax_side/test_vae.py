@@ -1,0 +1,290 @@
+"""Variants and parts over one table; parameters and weights; bad input."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import optax
+import pytest
+from flax import linen as nn
+from jax import random
+from numpyro.handlers import replay, seed, substitute, trace
+from numpyro.infer import SVI
+from numpyro.infer.util import log_density
+
+from numpyro_entropy import (
+    MLP,
+    VAE,
+    VAE1,
+    LinearNormalEncoder,
+    LinearVAE,
+    NormalDecoder,
+    NormalEncoder,
+    Standard_ELBO,
+    StandardNormalPrior,
+)
+from tests.helpers import HIDDEN, IDENTITY, B, D, H, data
+from tests.jax_side.models import initial_params
+
+KEY = random.key(0)
+VARIANTS = {
+    "VAE1": lambda dtype=None: VAE1(D, H, hidden=HIDDEN, dtype=dtype),
+    "LinearVAE": lambda dtype=None: LinearVAE(D, H, dtype=dtype),
+}
+TABLE = pytest.mark.parametrize("name", VARIANTS)
+DTYPES = pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+LEAVES = {"VAE1": 9, "LinearVAE": 6}
+
+
+def batch(dtype=jnp.float64):
+    return jnp.asarray(data(), dtype)
+
+
+def init(vae, key=KEY):
+    return jax.jit(vae.init)(key)
+
+
+def shapes_and_dtypes(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+
+
+def loss_and_grads(vae, x):
+    return jax.jit(
+        jax.value_and_grad(
+            lambda params: Standard_ELBO().loss(KEY, params, vae.model, vae.guide, x)
+        )
+    )
+
+
+@TABLE
+@DTYPES
+def test_shapes_sites_and_float_types(name, dtype):
+    vae, x = VARIANTS[name](dtype), batch(dtype)
+    params = init(vae)
+    traces = {}
+
+    @jax.jit
+    def values_and_log_probs(params):
+        traces["guide"] = trace(seed(substitute(vae.guide, params), KEY)).get_trace(x)
+        model = substitute(replay(vae.model, traces["guide"]), params)
+        traces["model"] = trace(seed(model, KEY)).get_trace(x)
+        sites = [traces["guide"]["z"], traces["model"]["z"], traces["model"]["x"]]
+        return [(site["value"], site["fn"].log_prob(site["value"])) for site in sites]
+
+    results = values_and_log_probs(params)
+    assert {n for n, s in traces["model"].items() if s["type"] == "sample"} == {"z", "x"}
+    for site in (traces["guide"]["z"], traces["model"]["z"], traces["model"]["x"]):
+        assert [frame.name for frame in site["cond_indep_stack"]] == ["data"]
+    assert [value.shape for value, _ in results] == [(B, H), (B, H), (B, D)]
+    for _, log_prob in results:
+        assert log_prob.shape == (B,)
+        assert np.isfinite(log_prob).all()
+    assert vae.encode(params, x).mean.shape == (B, H)
+    assert vae.decode(params, jnp.zeros((2, B, H), dtype)).batch_shape == (2, B)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+    assert vae.encode(params, x).mean.dtype == dtype
+    assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {jnp.dtype(dtype)}
+
+
+@TABLE
+@DTYPES
+def test_gradients_reach_every_parameter_and_a_step_lowers_the_loss(name, dtype):
+    vae = VARIANTS[name](dtype)
+    function, params = loss_and_grads(vae, batch(dtype)), init(vae)
+    loss, grads = function(params)
+    assert len(jax.tree.leaves(grads)) == LEAVES[name]
+    assert all(np.abs(grad).max() > 0 for grad in jax.tree.leaves(grads))
+    stepped = jax.tree.map(lambda param, grad: param - 1e-4 * grad, params, grads)
+    assert function(stepped)[0] < loss
+
+
+def test_vaes_of_different_shapes_train_side_by_side():
+    # The same site names for parameters of other shapes: nothing is kept between them.
+    vaes = [VAE1(D, H, hidden=HIDDEN), VAE1(D, H + 1, hidden=(8,)), LinearVAE(D, H)]
+    svis = [SVI(vae.model, vae.guide, optax.adam(1e-2), Standard_ELBO()) for vae in vaes]
+    states = [jax.jit(svi.init)(KEY, batch()) for svi in svis]
+    before = [svi.get_params(state) for svi, state in zip(svis, states, strict=True)]
+    for vae, svi, state, params in zip(vaes, svis, states, before, strict=True):
+        state, _ = jax.jit(svi.update)(state, batch())
+        after = svi.get_params(state)
+        assert shapes_and_dtypes(after) == shapes_and_dtypes(params)
+        for old, new in zip(*map(jax.tree.leaves, (params, after)), strict=True):
+            assert np.any(old != new)
+        assert vae.encode(after, batch()).event_shape == (vae.prior.latent_dim,)
+
+
+@TABLE
+@DTYPES
+def test_init_draws_parameters_as_svi_does(name, dtype):
+    vae, x = VARIANTS[name](dtype), batch(dtype)
+    params, others = init(vae), init(vae, random.key(1))
+    expected = initial_params(vae.model, vae.guide, x)
+    assert shapes_and_dtypes(params) == shapes_and_dtypes(expected)
+    kernels = [leaf for p in (params, others) for leaf in jax.tree.leaves(p) if jnp.ndim(leaf) == 2]
+    # Lecun-normal as Flax draws them, each net and each key anew.
+    assert all(0.1 < kernel.std() < 1 for kernel in kernels)
+    assert len({kernel.sum().item() for kernel in kernels}) == len(kernels)
+
+
+def test_init_needs_the_shape_of_the_data():
+    parts = NormalEncoder(MLP(D, 2 * H)), NormalDecoder(MLP(H, D))
+    with pytest.raises(ValueError, match="for `data_shape`; got None"):
+        VAE(StandardNormalPrior(H), *parts).init(KEY)
+
+
+@TABLE
+def test_weights_round_trip(name, tmp_path):
+    vae, x = VARIANTS[name](jnp.float32), batch(jnp.float32)
+    params = init(vae)
+    vae.save_weights(params, tmp_path / "vae.safetensors")
+    for loaded in (
+        vae.load_weights(tmp_path / "vae.safetensors"),
+        vae.set_weights(vae.get_weights(params)),
+    ):
+        assert shapes_and_dtypes(loaded) == shapes_and_dtypes(params)
+        np.testing.assert_array_equal(vae.encode(loaded, x).mean, vae.encode(params, x).mean)
+    double = VARIANTS[name](jnp.float64)
+    loaded = double.load_weights(tmp_path / "vae.safetensors")
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {jnp.dtype(jnp.float64)}
+    for key, weight in double.get_weights(loaded).items():
+        np.testing.assert_array_equal(weight, vae.get_weights(params)[key])
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"decoder.log_variance": None}, "no decoder.log_variance"),
+        ({"prior.scale": np.ones(H)}, "an unknown prior.scale"),
+        ({"decoder.net.bias": np.ones(D + 1)}, r"decoder.net.bias of shape \(7,\) for \(6,\)"),
+        ({"encoder.net.weight": np.ones((D, H))}, r"net.weight of shape \(6, 3\) for \(3, 6\)"),
+        ({"decoder.net.bias": np.ones(D)}, "decoder.net.bias in float64 for float32"),
+    ],
+    ids=["missing", "extra", "misshapen", "transposed", "digits"],
+)
+def test_wrong_weights_are_refused(change, match):
+    vae = VARIANTS["LinearVAE"](jnp.float32)
+    weights = vae.get_weights(init(vae)) | change
+    with pytest.raises(ValueError, match=rf"for `weights`; got {match}$"):
+        vae.set_weights({key: weight for key, weight in weights.items() if weight is not None})
+
+
+def test_a_users_own_modules_fit():
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2 * H)(nn.tanh(nn.Dense(8)(x)))
+
+    def laplace_prior():
+        return dist.Laplace(jnp.zeros(H), 1.0).to_event(1)
+
+    decoder = NormalDecoder(nn.Dense(D), initial_log_variance=-2.0)
+    vae, x = VAE(laplace_prior, NormalEncoder(Network()), decoder, (D,)), batch()
+    params = init(vae)
+    assert params["decoder.log_variance"] == -2
+    _, grads = loss_and_grads(vae, x)(params)
+    assert len(jax.tree.leaves(grads)) == 7
+    assert all(np.abs(grad).max() > 0 for grad in jax.tree.leaves(grads))
+    model = substitute(vae.model, {**params, "z": jnp.zeros((B, H))})
+    log_joint, _ = log_density(model, (x,), {}, {})
+    expected = vae.decode(params, jnp.zeros((B, H))).log_prob(x).sum() - B * H * np.log(2)
+    assert log_joint.item() == pytest.approx(expected.item(), rel=IDENTITY)
+
+
+def test_the_linear_encoders_variance_does_not_depend_on_x():
+    vae = VARIANTS["LinearVAE"]()
+    assert vae.encode(init(vae), batch()).base_dist.scale.shape in {(H,), (1, H)}
+
+
+BAD = {
+    "features": (jnp.zeros((B, D + 1)), ValueError, r"\(B, 6\) for `x`; got shape \(8, 7\)"),
+    "no batch": (jnp.zeros(D), ValueError, r"shape \(B, 6\) for `x`"),
+    "empty": (jnp.zeros((0, D)), ValueError, "at least one data point for `x`"),
+    "integers": (jnp.zeros((B, D), jnp.uint8), TypeError, "floating-point data .*; got uint8"),
+    "numpy integers": (np.zeros((B, D), int), TypeError, "floating-point data .*; got int64"),
+    "list": ([[0.0] * D] * B, TypeError, "an array for `x`; got list"),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("x", "error", "match"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize("call", ["model", "guide", "encode"])
+def test_bad_data_is_refused(call, x, error, match):
+    vae = VARIANTS["VAE1"]()
+    function = partial(vae.encode, init(vae)) if call == "encode" else seed(getattr(vae, call), KEY)
+    with pytest.raises(error, match=match):
+        function(x)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("total", [0, -1, B - 1, True, 8.5])
+def test_bad_totals_are_refused(total):
+    vae = VARIANTS["VAE1"]()
+    for call in (vae.model, vae.guide):
+        with pytest.raises(ValueError, match="for `total`"):
+            seed(call, KEY)(batch(), total=total)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_traced_total_is_refused():
+    vae = VARIANTS["LinearVAE"]()
+    svi = SVI(vae.model, vae.guide, optax.adam(1e-2), Standard_ELBO())
+    state = jax.jit(svi.init)(KEY, batch())
+    with pytest.raises(ValueError, match="a positive integer for `total`"):
+        jax.jit(svi.update)(state, batch(), total=10 * B)
+
+
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf])
+def test_encode_refuses_values_that_are_not_finite(value):
+    vae, x = VARIANTS["VAE1"](), batch().at[2, 1].set(value)
+    with pytest.raises(ValueError, match=r"finite values for `x`; got 1 .* first at \(2, 1\)"):
+        vae.encode(init(vae), x)
+
+
+@TABLE
+def test_encode_and_decode_pass_through_jit(name):
+    vae, x = VARIANTS[name](), batch()
+    params = init(vae)
+    mean = jax.jit(lambda params, x: vae.encode(params, x).mean)(params, x)
+    np.testing.assert_allclose(mean, vae.encode(params, x).mean, rtol=IDENTITY, atol=IDENTITY)
+    decoded = jax.jit(lambda params, z: vae.decode(params, z).mean)(params, mean)
+    np.testing.assert_allclose(decoded, vae.decode(params, mean).mean, rtol=IDENTITY, atol=IDENTITY)
+
+
+INCOMPLETE = {
+    "nothing": lambda params: {},
+    "no layer": lambda params: {
+        name: {k: v for k, v in p.items() if k != "layer_1"} if "net" in name else p
+        for name, p in params.items()
+    },
+    "misshapen": lambda params: jax.tree.map(lambda leaf: leaf[..., None], params),
+}
+
+
+@pytest.mark.parametrize("change", INCOMPLETE.values(), ids=INCOMPLETE)
+@pytest.mark.parametrize("call", ["encode", "decode", "get_weights", "save_weights"])
+def test_incomplete_params_are_refused(call, change, tmp_path):
+    vae = VARIANTS["VAE1"]()
+    args = {"encode": [batch()], "decode": [jnp.zeros((B, H))], "save_weights": [tmp_path / "w"]}
+    with pytest.raises(ValueError, match=r"expected .*(encoder|decoder).* for `params`; got"):
+        getattr(vae, call)(change(init(vae)), *args.get(call, []))
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: VAE1(D, 0), "`latent_dim`"),
+        (lambda: VAE1(-1, H), "`data_dim`"),
+        (lambda: VAE1(D, H, hidden=(0,)), "`hidden`"),
+        (lambda: MLP(2.5, 2), "`in_dim`"),
+        (lambda: MLP(2, 2, activation="step"), "`activation`; got step"),
+        (lambda: LinearNormalEncoder(0, 2), "`data_dim`"),
+        (lambda: seed(NormalEncoder(nn.Dense(3)), KEY)(batch()), r"\(..., 2 H\) for `net`"),
+    ],
+)
+def test_bad_parts_are_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
