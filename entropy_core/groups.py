@@ -21,8 +21,9 @@ class CollapseThresholds:
         entropy_delta: By entropy: from `H[p(z_h)] - entropy_delta` on (Damm et al. 2023, Eq. 24).
             With the default a latent of a standard normal prior is collapsed above 1 nat, as in
             the paper's figures.
-        kl_epsilon: By divergence: where `KL < kl_epsilon`
-        kl_delta: for all but this fraction of the data (Lucas et al. 2019).
+        kl_epsilon: By divergence: where `KL < kl_epsilon` for nearly all of the data (Lucas et al.
+            2019).
+        kl_delta: The fraction of the data for which that may fail.
         active_variance: An active unit has `Var_x(E_q[z_h])` above it (Burda et al. 2016).
     """
 

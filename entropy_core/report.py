@@ -106,7 +106,7 @@ class EntropyReport:
 
     @property
     def relative_gap(self) -> float:
-        """`|F - H_sum| / |F|`, with the last recorded ELBO `F` (Damm et al. 2023, App. D.1)."""
+        """`|F - H_sum| / |F|` of this report (Damm et al. 2023, App. D.1)."""
         return abs(self["gap"] / self["elbo"])
 
     def __getitem__(self, quantity: str) -> float:

@@ -86,8 +86,8 @@ class EntropySumDiagnostic:
             batch_size: How many data points to look at together, where `batches` is an array.
 
         Raises:
-            ValueError: If there is no batch, a batch has NaN or infinite entries, or `params` are
-                not complete.
+            ValueError: If there is no batch, a batch has NaN or infinite entries, `params` are not
+                complete, or the guide lacks a latent site of the model.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         for i, args in enumerate(_arguments(batches, batch_size)):
@@ -103,7 +103,8 @@ class EntropySumDiagnostic:
         """Reads a guide's trace and the model's trace that was replayed against it: one draw.
 
         Raises:
-            ValueError: If an entropy has to be sampled and there is no `rng_key`.
+            ValueError: If the guide lacks a latent site of the model, or if an entropy has to be
+                sampled and there is no `rng_key`.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([jax.device_get(self._read(model_trace, guide_trace, rng_key))])

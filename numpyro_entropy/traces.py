@@ -9,9 +9,8 @@ from jaxtyping import Array
 from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.util import check_model_guide_match
 
-from entropy_core.checks import expected
 from numpyro_entropy.params import Params
-from numpyro_entropy.terms import Trace, sample_sites
+from numpyro_entropy.terms import Trace
 
 
 def get_traces(
@@ -26,17 +25,9 @@ def get_traces(
 
     Returns:
         The traces of model and guide, and the state of nets that have one.
-
-    Raises:
-        NotImplementedError: If a site of the guide has no reparameterised draws.
     """
     model_key, guide_key = random.split(rng_key)
     guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args, **kwargs)
-    for name, site in sample_sites(guide_trace).items():
-        if not (site["is_observed"] or site["fn"].has_rsample):
-            raise NotImplementedError(
-                expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
-            )
     params = {**params, **_mutable_state(guide_trace)}
     model_trace = trace(
         substitute(replay(seed(model, model_key), guide_trace), data=params)

@@ -74,7 +74,9 @@ class EntropySumDiagnostic:
             batch_size: How many data points to look at together, where `batches` is a tensor.
 
         Raises:
-            ValueError: If there is no batch, or a batch has NaN or infinite entries.
+            ValueError: If there is no batch, a batch has NaN or infinite entries, or the guide
+                lacks a latent site of the model.
+            NotImplementedError: If a site is enumerated.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         for args in _arguments(batches, batch_size):
@@ -83,7 +85,12 @@ class EntropySumDiagnostic:
 
     @torch.no_grad()
     def from_traces(self, model_trace: Trace, guide_trace: Trace) -> EntropyReport:
-        """Reads a guide's trace and the model's trace that was replayed against it: one draw."""
+        """Reads a guide's trace and the model's trace that was replayed against it: one draw.
+
+        Raises:
+            ValueError: If the guide lacks a latent site of the model.
+            NotImplementedError: If a site is enumerated.
+        """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([self._read(model_trace, guide_trace)])
         return EntropyReport.from_accumulator(sums, self.thresholds, library=pyro)

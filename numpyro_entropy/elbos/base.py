@@ -9,9 +9,10 @@ from jax import random
 from jaxtyping import Array
 from numpyro.infer import ELBO
 
+from entropy_core.checks import expected
 from entropy_core.terms import ELBOTerms, SiteTerms, elbo_terms
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.terms import site_terms
+from numpyro_entropy.terms import Trace, sample_sites, site_terms
 from numpyro_entropy.traces import get_traces, pair_shapes
 
 
@@ -61,6 +62,7 @@ class TermsELBO(ELBO, ABC):
 
         def particle(key: Array) -> tuple[Array, dict[str, Any] | None]:
             traces, state = get_traces(key, param_map, model, guide, args, kwargs)
+            _check_reparameterised(traces[1])
             sites = site_terms(*traces, closed_form=self.closed_form, entropies=False)
             return -self.bound(sites), state
 
@@ -86,12 +88,15 @@ class TermsELBO(ELBO, ABC):
             Scalars that carry gradients, in nats per data point; no `scale` handler enters.
 
         Raises:
-            ValueError: If `params` are not complete.
+            ValueError: If `params` are not complete, or if the guide lacks a latent site of the
+                model.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
         """
         check_params(params, pair_shapes(model, guide, args, kwargs))
 
         def particle(key: Array) -> ELBOTerms:
             traces, _ = get_traces(key, params, model, guide, args, kwargs)
+            _check_reparameterised(traces[1])
             sites = site_terms(*traces, closed_form=self.closed_form, rng_key=key)
             return elbo_terms(sites, self.data_plate)
 
@@ -101,3 +106,11 @@ class TermsELBO(ELBO, ABC):
 
     def _map(self, particle: Callable[[Array], Any], rng_key: Array) -> Any:
         return self.vectorize_particles_fn(particle, random.split(rng_key, self.num_particles))
+
+
+def _check_reparameterised(guide_trace: Trace) -> None:
+    for name, site in sample_sites(guide_trace).items():
+        if not (site["is_observed"] or site["fn"].has_rsample):
+            raise NotImplementedError(
+                expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
+            )

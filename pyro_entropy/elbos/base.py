@@ -78,6 +78,10 @@ class TermsELBO(ELBO):
 
         Returns:
             Scalars that carry gradients, in nats per data point; no `scale` handler enters.
+
+        Raises:
+            ValueError: If the guide lacks a latent site of the model.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
         """
         terms = [
             elbo_terms(site_terms(*traces, closed_form=self.closed_form), self.data_plate)
