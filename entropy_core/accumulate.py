@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropy_core.checks import expected
-from entropy_core.terms import ELBOTerms, LatentTerms, SiteTerms, TraceTerms
+from entropy_core.records import LatentTerms, SiteTerms, TraceTerms
+from entropy_core.terms import ELBOTerms
 
 Key = tuple[str, ...]
 

@@ -1,98 +1,14 @@
-"""What one pair of traces says, site by site, in arrays of either framework.
+"""Sums of the records of one pair of traces: the ELBO, its three terms, its three entropies.
 
-A record holds arrays of whichever host read the traces; the arithmetic here is only products and
-sums, so it is written once. Everything that knows a host is in that host's `terms.py`.
+The arrays are those of whichever host read the traces; the arithmetic is only products and sums, so
+it is written once. Everything that knows a host is in that host's `terms.py`.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from entropy_core.checks import expected
-
-Role = Literal["encoder", "prior", "decoder", "factor", "guide factor"]
-Method = Literal["closed form", "sampled", "none"]
-
-PARTICLES = "num_particles_vectorized"
-FACTORS: tuple[Role, ...] = ("factor", "guide factor")
-
-
-class Plate(NamedTuple):
-    """A plate around a site: its name, dimension, size in this trace, and size in full."""
-
-    name: str
-    dim: int | None
-    size: int
-    full_size: int
-
-
-@dataclass(frozen=True)
-class SiteTerms:
-    """What one sample site adds to the ELBO and to the entropy sum.
-
-    The arrays have one entry a plate element (the batch shape of the site), are unscaled, and are
-    zero where a mask hides the element.
-
-    Args:
-        name: The site.
-        role: `"encoder"` (a guide site), `"prior"` (a latent model site), `"decoder"` (an observed
-            site), `"factor"` or `"guide factor"`.
-        log_prob: The log-probability at the draw of the trace.
-        term: What the site adds to the ELBO: `E_q[log p]` of a model site, `H[q]` of a guide site.
-        entropy: The entropy of the site's own distribution; `None` where it was not asked for.
-        term_method: How `term` was got.
-        entropy_method: How `entropy` was got.
-        plates: The plates around the site. A plate of vectorised particles is among them, with the
-            full size 1, so that its scale averages over particles.
-        handler_scale: The product of the `scale` handlers around the site, without the plates'.
-    """
-
-    name: str
-    role: Role
-    log_prob: Any
-    term: Any
-    entropy: Any
-    term_method: Method
-    entropy_method: Method
-    plates: tuple[Plate, ...]
-    handler_scale: Any = 1.0
-
-    @property
-    def plate_scale(self) -> float:
-        """The factor by which the plates' subsampling scales the site."""
-        return math.prod((plate.full_size / plate.size for plate in self.plates), start=1.0)
-
-    @property
-    def residual(self) -> Any:
-        """`E_q[log p] + H[p]` of a model site: where the gap is (Damm et al. 2023, Eq. 13)."""
-        return self.term + self.entropy
-
-    def total(self, values: Any) -> Any:
-        """Sums `values`, one a plate element, over the whole data set; no `scale` handler enters.
-
-        Shapes: `values` as `term`; the result is a scalar, in nats.
-        """
-        return self.plate_scale * values.sum()
-
-
-@dataclass(frozen=True)
-class LatentTerms:
-    """A factorised latent site, dimension by dimension; each array has the shape `(B, H)`.
-
-    Args:
-        site: The name of the site.
-        entropy: `H[q(z_h | x_n)]`.
-        prior_entropy: `H[p(z_h)]`.
-        kl: `KL(q(z_h | x_n) || p(z_h))`.
-        mean: `E_q[z_h]`.
-    """
-
-    site: str
-    entropy: Any
-    prior_entropy: Any
-    kl: Any
-    mean: Any
+from entropy_core.records import FACTORS, PARTICLES, Plate, Role, SiteTerms
 
 
 class ELBOTerms(NamedTuple):
@@ -117,23 +33,6 @@ class ELBOTerms(NamedTuple):
     def gap(self) -> Any:
         """`elbo - entropy_sum`."""
         return self.elbo - self.entropy_sum
-
-
-@dataclass(frozen=True)
-class TraceTerms:
-    """All that a diagnostic keeps of one pair of traces.
-
-    Args:
-        sites: The record of each site, with values made scalar by `summed`.
-        latents: The latent sites that come apart into dimensions.
-        untreated: Pairs of a latent site that does not, and the reason.
-        data_plate: The plate over data points.
-    """
-
-    sites: tuple[SiteTerms, ...]
-    latents: tuple[LatentTerms, ...]
-    untreated: tuple[tuple[str, str], ...]
-    data_plate: Plate | None
 
 
 def check_guide(latent: Iterable[str], guide_sites: Iterable[str]) -> None:
@@ -258,35 +157,6 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
             for site in sites
             if site.role != "encoder"
         },
-    )
-
-
-def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
-    """The record with its values summed over the data.
-
-    In nats per data point for a site in the data plate, and in nats for any other.
-    """
-    num_data = plate.full_size if plate in site.plates and plate else 1
-    values = {
-        name: site.total(getattr(site, name)) / num_data for name in ("log_prob", "term", "entropy")
-    }
-    return replace(site, **values)
-
-
-def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
-    """Applies `function` to every array of the terms."""
-
-    def mapped(record: Any, names: Iterable[str]) -> Any:
-        return replace(record, **{name: function(getattr(record, name)) for name in names})
-
-    return replace(
-        terms,
-        sites=tuple(
-            mapped(site, ("log_prob", "term", "entropy", "handler_scale")) for site in terms.sites
-        ),
-        latents=tuple(
-            mapped(latent, ("entropy", "prior_entropy", "kl", "mean")) for latent in terms.latents
-        ),
     )
 
 

@@ -12,8 +12,9 @@ from jaxtyping import Array
 from entropy_core.accumulate import Accumulator
 from entropy_core.checks import check_finite, check_positive_int, expected
 from entropy_core.groups import CollapseThresholds
+from entropy_core.records import TraceTerms, summed
 from entropy_core.report import EntropyReport
-from entropy_core.terms import TraceTerms, find_data_plate, summed
+from entropy_core.terms import find_data_plate
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.terms import Trace, latent_terms, site_terms
 from numpyro_entropy.traces import get_traces, pair_shapes

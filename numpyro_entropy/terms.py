@@ -16,16 +16,8 @@ from numpyro.distributions import Unit
 from numpyro.distributions.kl import kl_divergence
 
 from entropy_core.checks import expected
-from entropy_core.terms import (
-    LatentTerms,
-    Method,
-    Plate,
-    Role,
-    SiteTerms,
-    TraceTerms,
-    check_guide,
-    is_mean_field,
-)
+from entropy_core.records import LatentTerms, Method, Plate, Role, SiteTerms, TraceTerms
+from entropy_core.terms import check_guide, is_mean_field
 from numpyro_entropy.entropies import (
     closed_cross_entropy,
     closed_entropy,

@@ -12,8 +12,9 @@ from torch import Tensor
 from entropy_core.accumulate import Accumulator
 from entropy_core.checks import check_finite, check_positive_int, expected
 from entropy_core.groups import CollapseThresholds
+from entropy_core.records import TraceTerms, map_arrays, summed
 from entropy_core.report import EntropyReport
-from entropy_core.terms import TraceTerms, find_data_plate, map_arrays, summed
+from entropy_core.terms import find_data_plate
 from pyro_entropy.terms import latent_terms, site_terms
 
 

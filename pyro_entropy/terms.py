@@ -15,16 +15,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from entropy_core.checks import expected
-from entropy_core.terms import (
-    PARTICLES,
-    LatentTerms,
-    Method,
-    Plate,
-    Role,
-    SiteTerms,
-    check_guide,
-    is_mean_field,
-)
+from entropy_core.records import PARTICLES, LatentTerms, Method, Plate, Role, SiteTerms
+from entropy_core.terms import check_guide, is_mean_field
 from pyro_entropy.entropies import (
     closed_cross_entropy,
     closed_entropy,

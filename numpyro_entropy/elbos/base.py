@@ -10,7 +10,8 @@ from jaxtyping import Array
 from numpyro.infer import ELBO
 
 from entropy_core.checks import expected
-from entropy_core.terms import ELBOTerms, SiteTerms, elbo_terms
+from entropy_core.records import SiteTerms
+from entropy_core.terms import ELBOTerms, elbo_terms
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.terms import Trace, sample_sites, site_terms
 from numpyro_entropy.traces import get_traces, pair_shapes

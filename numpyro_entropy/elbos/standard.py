@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from jaxtyping import Array
 
-from entropy_core.terms import SiteTerms, elbo
+from entropy_core.records import SiteTerms
+from entropy_core.terms import elbo
 from numpyro_entropy.elbos.base import TermsELBO
 
 

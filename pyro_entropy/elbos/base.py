@@ -12,7 +12,8 @@ from pyro.util import warn_if_nan
 from torch import Tensor
 
 from entropy_core.checks import expected
-from entropy_core.terms import ELBOTerms, SiteTerms, average, elbo_terms
+from entropy_core.records import SiteTerms
+from entropy_core.terms import ELBOTerms, average, elbo_terms
 from pyro_entropy.terms import sample_sites, site_terms
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from entropy_core.terms import SiteTerms, elbo
+from entropy_core.records import SiteTerms
+from entropy_core.terms import elbo
 from pyro_entropy.elbos.base import TermsELBO
 
 

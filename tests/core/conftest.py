@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from entropy_core.terms import LatentTerms, Plate
+from entropy_core.records import LatentTerms, Plate
 from entropy_core.training import History
 from tests.core.records import report_of, site, trace
 

@@ -7,17 +7,9 @@ import numpy as np
 
 from entropy_core.accumulate import Accumulator
 from entropy_core.groups import CollapseThresholds
+from entropy_core.records import PARTICLES, LatentTerms, Plate, Role, SiteTerms, TraceTerms, summed
 from entropy_core.report import EntropyReport
-from entropy_core.terms import (
-    PARTICLES,
-    LatentTerms,
-    Plate,
-    Role,
-    SiteTerms,
-    TraceTerms,
-    find_data_plate,
-    summed,
-)
+from entropy_core.terms import find_data_plate
 
 ENCODER, PRIOR, DECODER = range(3)
 DEFAULT_THRESHOLDS = CollapseThresholds()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from entropy_core.accumulate import Accumulator, Moments
-from entropy_core.terms import LatentTerms, Plate
+from entropy_core.records import LatentTerms, Plate
 from tests.core.records import (
     DECODER,
     ENCODER,

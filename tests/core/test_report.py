@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from entropy_core.accumulate import Accumulator
 from entropy_core.groups import CollapseThresholds
+from entropy_core.records import PARTICLES, LatentTerms, Plate
 from entropy_core.report import EntropyReport, compare
-from entropy_core.terms import PARTICLES, LatentTerms, Plate
 from tests.core.records import draw, in_plates, report_of, site, trace, traces
 
 DRAWS = draw()

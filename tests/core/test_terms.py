@@ -8,18 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from entropy_core.records import PARTICLES, LatentTerms, Plate, map_arrays, summed
 from entropy_core.terms import (
-    PARTICLES,
-    LatentTerms,
-    Plate,
     average,
     check_guide,
     elbo,
     elbo_terms,
     find_data_plate,
     is_mean_field,
-    map_arrays,
-    summed,
 )
 from tests.core.records import in_plates, over_all_data, site, trace
 

@@ -23,10 +23,8 @@ from numpyro_entropy import (
     NormalDecoder,
     NormalEncoder,
     Standard_ELBO,
-    StandardNormalPrior,
 )
 from tests.helpers import HIDDEN, IDENTITY, B, D, H, data
-from tests.jax_side.models import initial_params
 
 KEY = random.key(0)
 VARIANTS = {
@@ -42,8 +40,8 @@ def batch(dtype=jnp.float64):
     return jnp.asarray(data(), dtype)
 
 
-def init(vae, key=KEY):
-    return jax.jit(vae.init)(key)
+def init(vae):
+    return jax.jit(vae.init)(KEY)
 
 
 def shapes_and_dtypes(tree):
@@ -113,24 +111,6 @@ def test_vaes_of_different_shapes_train_side_by_side():
         for old, new in zip(*map(jax.tree.leaves, (params, after)), strict=True):
             assert np.any(old != new)
         assert vae.encode(after, batch()).event_shape == (vae.prior.latent_dim,)
-
-
-@TABLE
-@DTYPES
-def test_init_draws_parameters_as_svi_does(name, dtype):
-    vae, x = VARIANTS[name](dtype), batch(dtype)
-    params, others = init(vae), init(vae, random.key(1))
-    expected = initial_params(vae.model, vae.guide, x)
-    assert shapes_and_dtypes(params) == shapes_and_dtypes(expected)
-    kernels = [leaf for p in (params, others) for leaf in jax.tree.leaves(p) if jnp.ndim(leaf) == 2]
-    # Each net and each key draws anew.
-    assert len({kernel.sum().item() for kernel in kernels}) == len(kernels)
-
-
-def test_init_needs_the_shape_of_the_data():
-    parts = NormalEncoder(MLP(D, 2 * H)), NormalDecoder(MLP(H, D))
-    with pytest.raises(ValueError, match="for `data_shape`; got None"):
-        VAE(StandardNormalPrior(H), *parts).init(KEY)
 
 
 @TABLE
@@ -249,26 +229,6 @@ def test_encode_and_decode_pass_through_jit(name):
     np.testing.assert_allclose(mean, q.mean, rtol=IDENTITY, atol=IDENTITY)
     p, mean = vae.decode(params, mean), jax.jit(lambda p, z: vae.decode(p, z).mean)(params, mean)
     np.testing.assert_allclose(mean, p.mean, rtol=IDENTITY, atol=IDENTITY)
-
-
-INCOMPLETE = {
-    "nothing": lambda params: {},
-    "no layer": lambda params: {
-        name: {k: v for k, v in p.items() if k != "layer_1"} if "net" in name else p
-        for name, p in params.items()
-    },
-    "misshapen": lambda params: jax.tree.map(lambda leaf: leaf[..., None], params),
-}
-
-
-@pytest.mark.parametrize("change", INCOMPLETE.values(), ids=INCOMPLETE)
-@pytest.mark.parametrize("call", ["encode", "decode", "get_weights", "save_weights"])
-def test_incomplete_params_are_refused(call, change, tmp_path):
-    vae = VARIANTS["VAE1"]()
-    args = {"encode": [batch()], "decode": [jnp.zeros((B, H))], "save_weights": [tmp_path / "w"]}
-    with pytest.raises(ValueError, match=r"expected .*(encoder|decoder).* for `params`; got"):
-        getattr(vae, call)(change(init(vae)), *args.get(call, []))
-    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("unchecked")
