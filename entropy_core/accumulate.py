@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropy_core.checks import expected
-from entropy_core.records import LatentTerms, SiteTerms, TraceTerms
-from entropy_core.terms import ELBOTerms
+from entropy_core.records import FACTORS, LatentTerms, Role, SiteTerms, TraceTerms
 
 Key = tuple[str, ...]
-
-SUMS = (*ELBOTerms._fields[:-1], "gap")
 
 
 @dataclass
@@ -168,26 +165,36 @@ class Accumulator:
 
 def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
     # Both parts of each quantity: per data point, and for the data set as a whole.
-    sums = dict.fromkeys(SUMS, np.zeros(2))
-    quantities: dict[Key, NDArray[np.float64]] = {}
+    sites: dict[Key, NDArray[np.float64]] = {}
     for site in particle.sites:
         part = np.array([1.0, 0.0] if particle.data_plate in site.plates else [0.0, 1.0])
-        term, entropy = part * site.term, part * site.entropy
-        quantities["term", site.role, site.name] = term
-        quantities["entropy", site.role, site.name] = entropy
-        sums["elbo"] = sums["elbo"] + term
-        if site.role == "encoder":
-            sums["encoder_entropy"] = sums["encoder_entropy"] + entropy
-            continue
-        quantities["residual", site.role, site.name] = term + entropy
-        latent = site.role == "prior"
-        term_name = "prior_term" if latent else "reconstruction_term"
-        entropy_name = "prior_entropy" if latent else "decoder_entropy"
-        sums[term_name] = sums[term_name] + term
-        sums[entropy_name] = sums[entropy_name] + entropy
-    sums["entropy_sum"] = sums["encoder_entropy"] - sums["prior_entropy"] - sums["decoder_entropy"]
-    sums["gap"] = sums["elbo"] - sums["entropy_sum"]
-    return {(name,): value for name, value in sums.items()} | quantities
+        sites["term", site.role, site.name] = part * site.term
+        sites["entropy", site.role, site.name] = part * site.entropy
+        if site.role != "encoder":
+            sites["residual", site.role, site.name] = part * site.residual
+
+    def add(kind: str, *roles: Role) -> NDArray[np.float64]:
+        values = (v for (k, role, _), v in sites.items() if k == kind and role in roles)
+        return sum(values, np.zeros(2))
+
+    encoder, prior, decoder = (
+        add("entropy", "encoder"),
+        add("entropy", "prior"),
+        add("entropy", "decoder"),
+    )
+    prior_term, reconstruction_term = add("term", "prior"), add("term", "decoder", *FACTORS)
+    elbo, entropy_sum = prior_term + reconstruction_term + encoder, encoder - prior - decoder
+    sums = {
+        "elbo": elbo,
+        "prior_term": prior_term,
+        "reconstruction_term": reconstruction_term,
+        "encoder_entropy": encoder,
+        "prior_entropy": prior,
+        "decoder_entropy": decoder,
+        "entropy_sum": entropy_sum,
+        "gap": elbo - entropy_sum,
+    }
+    return {(name,): value for name, value in sums.items()} | sites
 
 
 def _mean_over(particles: Sequence[LatentTerms]) -> LatentTerms:
