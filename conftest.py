@@ -20,6 +20,7 @@ install_import_hook(["entropy_core", "numpyro_entropy", "pyro_entropy"], "bearty
 # x64 holds for the whole process: float32 models say so by their dtype.
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 torch.set_num_threads(1)
 
 

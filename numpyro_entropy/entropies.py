@@ -57,8 +57,20 @@ def closed_cross_entropy(
         >>> closed_cross_entropy(q, p, jnp.zeros(())).item()  # -(log(2 pi) + 4) / 2
         -2.9189...
     """
-    q, _ = _split_mask(q)
-    p, mask = _split_mask(p)
+    if isinstance(q, MaskedDistribution):
+        return closed_cross_entropy(q.base_dist, p, value)
+    if isinstance(p, MaskedDistribution):
+        term = closed_cross_entropy(q, p.base_dist, value)
+        return None if term is None else _masked(term, p._mask)
+    if isinstance(q, ExpandedDistribution) or isinstance(p, ExpandedDistribution):
+        term = closed_cross_entropy(_unexpanded(q), _unexpanded(p), value)
+        shape = jnp.broadcast_shapes(q.batch_shape, p.batch_shape)
+        return None if term is None else jnp.broadcast_to(term, shape)
+    if isinstance(q, dist.Independent) and isinstance(p, dist.Independent):
+        num_dims = q.reinterpreted_batch_ndims
+        if num_dims == p.reinterpreted_batch_ndims:
+            term = closed_cross_entropy(q.base_dist, p.base_dist, value)
+            return None if term is None else sum_rightmost(term, num_dims)
     # For a Delta the draw is the exact expectation, and log_density is the guide's, not a KL's.
     if isinstance(elementwise(q), dist.Delta):
         return None
@@ -67,9 +79,7 @@ def closed_cross_entropy(
     except NotImplementedError:
         return None
     entropy = closed_entropy(q)
-    if entropy is None:
-        entropy = -q.log_prob(value)
-    return _masked(-(kl + entropy), mask)
+    return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
 
 def elementwise(fn: dist.Distribution) -> dist.Distribution:
@@ -79,12 +89,8 @@ def elementwise(fn: dist.Distribution) -> dist.Distribution:
     return fn
 
 
-def _split_mask(fn: dist.Distribution) -> tuple[dist.Distribution, Mask]:
-    if isinstance(fn, MaskedDistribution):
-        return fn.base_dist, fn._mask
-    if isinstance(fn, ExpandedDistribution) and isinstance(fn.base_dist, MaskedDistribution):
-        return fn.base_dist.base_dist.expand(fn.batch_shape), fn.base_dist._mask
-    return fn, None
+def _unexpanded(fn: dist.Distribution) -> dist.Distribution:
+    return fn.base_dist if isinstance(fn, ExpandedDistribution) else fn
 
 
 def _masked(values: Array, mask: Mask) -> Array:

@@ -97,7 +97,7 @@ def fit(
     init_key, order_key, report_key = random.split(rng_key, 3)
     state = svi.init(init_key, data[:batch_size])
     if init_params is not None:
-        check_params(init_params, svi.get_params(state))
+        check_params(init_params, {**svi.get_params(state), **(state.mutable_state or {})})
         state = svi.init(init_key, data[:batch_size], init_params=init_params)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
     glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)

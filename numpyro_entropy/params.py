@@ -21,8 +21,13 @@ NET = "$params"
 
 def init_params(rng_key: Array, fn: Callable, *args: Any) -> Params:
     """The initial values of all the parameters that `fn` asks for when it is called with `args`."""
-    sites = trace(seed(fn, rng_key)).get_trace(*args).values()
-    return {site["name"]: site["value"] for site in sites if site["type"] == "param"}
+    return params_of(trace(seed(fn, rng_key)).get_trace(*args))
+
+
+def params_of(*traces: Mapping[str, Any]) -> Params:
+    """The parameters in traces, with the mutable state of nets that have one."""
+    sites = [site for site_trace in traces for site in site_trace.values()]
+    return {s["name"]: s["value"] for s in sites if s["type"] in ("param", "mutable")}
 
 
 def param_shapes(fn: Callable, *args: Any) -> Params:

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.util import check_model_guide_match
 
-from numpyro_entropy.params import Params
+from numpyro_entropy.params import Params, params_of
 from numpyro_entropy.terms import Trace
 
 
@@ -48,7 +48,6 @@ def pair_shapes(model: Callable, guide: Callable, args: tuple, kwargs: dict[str,
 
     def params() -> Params:
         traces, _ = get_traces(random.key(0), {}, model, guide, args, kwargs)
-        sites = [site for site_trace in traces for site in site_trace.values()]
-        return {site["name"]: site["value"] for site in sites if site["type"] == "param"}
+        return params_of(*traces)
 
     return jax.eval_shape(params)

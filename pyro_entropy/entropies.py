@@ -53,9 +53,17 @@ def closed_cross_entropy(
         >>> closed_cross_entropy(q, p, torch.zeros(())).item()  # -(log(2 pi) + 4) / 2
         -2.9189...
     """
-    q, _ = _split_mask(q)
-    p, mask = _split_mask(p)
-    # The host's KL from a Delta drops its log_density; the draw is the exact expectation anyway.
+    if isinstance(q, MaskedDistribution):
+        return closed_cross_entropy(q.base_dist, p, value)
+    if isinstance(p, MaskedDistribution):
+        term = closed_cross_entropy(q, p.base_dist, value)
+        return None if term is None else scale_and_mask(term, mask=p._mask)
+    if isinstance(q, dist.Independent) and isinstance(p, dist.Independent):
+        num_dims = q.reinterpreted_batch_ndims
+        if num_dims == p.reinterpreted_batch_ndims:
+            term = closed_cross_entropy(q.base_dist, p.base_dist, value)
+            return None if term is None else sum_rightmost(term, num_dims)
+    # For a Delta the draw is the exact expectation, and log_density is the guide's, not a KL's.
     if isinstance(elementwise(q), dist.Delta):
         return None
     try:
@@ -63,9 +71,7 @@ def closed_cross_entropy(
     except NotImplementedError:
         return None
     entropy = closed_entropy(q)
-    if entropy is None:
-        entropy = -q.log_prob(value)
-    return scale_and_mask(-(kl + entropy), mask=mask)
+    return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
 
 def elementwise(fn: Distribution) -> Distribution:
@@ -73,7 +79,3 @@ def elementwise(fn: Distribution) -> Distribution:
     while isinstance(fn, dist.Independent):
         fn = fn.base_dist
     return fn
-
-
-def _split_mask(fn: Distribution) -> tuple[Distribution, Tensor | bool | None]:
-    return (fn.base_dist, fn._mask) if isinstance(fn, MaskedDistribution) else (fn, None)

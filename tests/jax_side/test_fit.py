@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 import optax
 import pytest
 from jax import random
@@ -104,6 +105,28 @@ def test_losses_history_and_report():
     assert history["latent_encoder_entropy"].shape == (3, H)
     # The loss is the negative ELBO in nats per data point, whatever the size of the batch.
     assert result.losses[-1] == pytest.approx(-result.report["elbo"], rel=0.3)
+
+
+def test_each_epoch_goes_once_through_the_data_in_an_order_of_its_own():
+    # Row n adds 2^n to the loss, so that a loss in binary shows the rows of its batch.
+    def model(x, total=None):
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("z", dist.Normal(0.0, 1.0))
+            numpyro.sample("x", dist.Exponential(1.0), obs=x)
+
+    def guide(x, total=None):
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("z", dist.Normal(numpyro.param("loc", 0.0), 1.0))
+
+    kwargs = {"num_epochs": 5, "batch_size": 2, "diagnose_every": 5, "progress_bar": False}
+    losses = fit(KEY, model, guide, 2.0 ** np.arange(7), optim=optax.sgd(0.0), **kwargs).losses
+    epochs = np.rint(7 * losses).astype(int).reshape(5, 3)
+    rows = [{n for n in range(7) for loss in epoch if loss >> n & 1} for epoch in epochs]
+    assert [len(seen) for seen in rows] == [6] * 5
+    assert all(int(loss).bit_count() == 2 for loss in epochs.flat)
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 5
+    # What is left over in one epoch has its turn in another.
+    assert set.union(*rows) == set(range(7))
 
 
 def test_a_batch_size_beyond_the_data_takes_all_of_it():
