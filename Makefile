@@ -1,7 +1,7 @@
 # Every target makes the virtual environment that it needs first; the second time that takes no time.
 VENV ?= .venv
 PYTHON ?= python3
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
 .PHONY: demo test lint docs bench clean
 
