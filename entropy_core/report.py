@@ -121,9 +121,13 @@ class EntropyReport:
         """
         sums, sites = self._tree["entropy_sum"].dataset, self._tree["sites"].dataset
         rows = {label: sums[name].values for name, label in ROWS.items()}
-        for i, name in enumerate(sites["site_name"].values):
-            if sites["role"].values[i] != "encoder":
-                rows[f"residual of {name}"] = sites["residual"].values[i]
+        for i, (role, name) in enumerate(
+            zip(sites["role"].values, sites["site_name"].values, strict=True)
+        ):
+            if role != "encoder":
+                # A guide may have a factor of the same name as one of the model's.
+                label = f"{name} (guide)" if role == "guide factor" else name
+                rows[f"residual of {label}"] = sites["residual"].values[i]
         return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "mcse"])
 
     def sites(self) -> pd.DataFrame:

@@ -15,7 +15,7 @@ class StandardNormalPrior:
 
     Args:
         latent_dim: The number of latent variables, `H`.
-        dtype: The float type of the draws; the default is JAX's.
+        dtype: The float type of the parameters; the default is JAX's, and so is that of draws.
 
     Raises:
         ValueError: If `latent_dim` is no positive integer.

@@ -197,6 +197,18 @@ def test_a_site_outside_the_data_plate_counts_once(full_size):
         assert_allclose(sums.estimate(("elbo",))[0], (190 - 7) / 20)
 
 
+def test_one_subsample_stands_for_all_data():
+    plate = Plate("data", -1, 8, 20)
+    x = site("x", "decoder", np.full(8, 2.0), np.ones(8), [plate])
+    sums, merged = (
+        accumulated([trace([site("w", "prior", np.array(-7.0), np.zeros(())), x])]),
+        Accumulator(),
+    )
+    merged.merge(sums)
+    for each in (sums, merged):
+        assert_allclose(each.estimate(("elbo",))[0], 2 - 7 / 20)
+
+
 def test_a_draw_that_all_data_share_moves_both_parts_together():
     # The global site's term is minus what its draw adds to the data: the sum has no error at all.
     noise, moments = np.random.default_rng(0).normal(size=50), Moments()

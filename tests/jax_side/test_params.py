@@ -13,6 +13,7 @@ from numpyro_entropy import (
     LinearVAE,
     NormalDecoder,
     NormalEncoder,
+    Standard_ELBO,
     StandardNormalPrior,
     fit,
 )
@@ -63,6 +64,7 @@ CALLS = {
     "encode": lambda vae, params: vae.encode(params, X),
     "decode": lambda vae, params: vae.decode(params, jnp.zeros((2, H))),
     "get_weights": lambda vae, params: vae.get_weights(params),
+    "terms": lambda vae, params: Standard_ELBO().terms(KEY, params, vae.model, vae.guide, X),
     "run": diagnose,
     "fit": train,
 }
