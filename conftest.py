@@ -1,11 +1,7 @@
 """For all tests and doctests: shapes are checked at run time, and JAX has double precision."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-
-# A progress bar in the log of every test that trains helps no one.
-os.environ.setdefault("TQDM_DISABLE", "1")
 
 import jax
 import jaxtyping

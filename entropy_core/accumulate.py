@@ -135,10 +135,12 @@ class Accumulator:
         """Adds what another pass, over other data, has seen.
 
         Raises:
-            ValueError: If the other pass has seen another model: other sites.
+            ValueError: If the other pass has seen another model, or has another `kl_epsilon`.
         """
         if not other.sites:
             return
+        if self.kl_epsilon != other.kl_epsilon:
+            raise ValueError(expected(f"kl_epsilon {self.kl_epsilon}", "other", other.kl_epsilon))
         if self.sites and self.moments.keys() != other.moments.keys():
             raise ValueError(expected("the same sites", "other", sorted(other.moments)))
         for key, moments in other.moments.items():

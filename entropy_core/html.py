@@ -73,7 +73,7 @@ def _sentence(report: EntropyReport) -> str:
     return (
         "The ELBO of a model and its guide, beside the sum of entropies that it becomes at a "
         "stationary point of training (Damm et al. 2023): estimated from "
-        f"{attrs['num_data']:,} data points with {draws} each by {_library(report)}, "
+        f"{report.size} with {draws} each by {_library(report)}, "
         f"in {escape(report.units)}."
     )
 

@@ -39,8 +39,8 @@ class EntropyReport:
     The ELBO `E_q[log p(z)] + E_q[log p(x|z)] + H[q(z|x)]` becomes the entropy sum
     `H[q(z|x)] - H[p(z)] - H[p(x|z)]` at every stationary point (Damm et al. 2023, Eq. 13).
 
-    Values are in nats per data point where one plate holds all the data, and in nats for the whole
-    data set elsewhere: `report.units` says which.
+    Values are in nats per data point where one plate holds all the data, in nats for the whole data
+    set elsewhere: `report.units` says which.
 
     Args:
         tree: The groups `entropy_sum`, `sites`, `latents` and, after training, `history`.
@@ -98,6 +98,12 @@ class EntropyReport:
     def units(self) -> str:
         """The units of every value."""
         return self._tree.attrs["units"]
+
+    @property
+    def size(self) -> str:
+        """The number of data points, or of batches where no plate says what a data point is."""
+        attrs = self._tree.attrs
+        return f"{attrs['num_data']:,} {'data points' if attrs['data_plate'] else 'batches'}"
 
     @property
     def untreated_latents(self) -> dict[str, str]:
@@ -199,7 +205,7 @@ class EntropyReport:
         attrs, latents = self._tree.attrs, self.latents()
         lines = [
             f"Entropy report · {attrs['inference_library']} {attrs['inference_library_version']}",
-            f"{attrs['num_data']:,} data points, {attrs['num_particles']} draws each, {self.units}",
+            f"{self.size}, {attrs['num_particles']} draws each, {self.units}",
             "",
             self.summary().to_string(float_format=lambda value: f"{value:.4f}"),
             "",

@@ -81,7 +81,9 @@ def train(
     check_positive_int(diagnose_every, "diagnose_every")
     history, losses = History(), []
     # Everything under one `with`, so that an error leaves no half-drawn bar behind.
-    with tqdm(range(1, num_epochs + 1), unit="epoch", disable=not progress_bar) as bar:
+    # Without `disable`, tqdm's own TQDM_DISABLE has its say.
+    shown = {} if progress_bar else {"disable": True}
+    with tqdm(range(1, num_epochs + 1), unit="epoch", **shown) as bar:
         for epoch in bar:
             losses.append(np.asarray(run_epoch(epoch), float))
             finite = np.isfinite(losses[-1])

@@ -152,6 +152,12 @@ def test_merging_different_models_is_refused_before_anything_changes():
     assert_same(sums, before)
 
 
+def test_merging_passes_with_other_thresholds_is_refused():
+    sums = in_batches(draw(), *UNEVEN)
+    with pytest.raises(ValueError, match=r"expected kl_epsilon 0\.01 for `other`; got 0\.5"):
+        sums.merge(in_batches(draw(), *UNEVEN, kl_epsilon=0.5))
+
+
 def test_one_particle_has_no_standard_error():
     draws = draw(num_particles=1)
     sums = in_batches(draws, *UNEVEN)
