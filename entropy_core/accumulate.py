@@ -20,9 +20,10 @@ class Moments:
     A quantity has a part per data point, from the sites in the data plate, and a part for the whole
     data set, from the others, which counts once however many batches there are.
 
-    Within a batch the draws of the particles differ and nothing else does, so the covariance of the
-    two parts over particles is their Monte-Carlo covariance, whatever the structure of the model;
-    those of the batches add up.
+    Within a batch the draws of the particles differ and nothing else does (but for the data points,
+    where a plate of the model draws them: then their variance is included), so the covariance of
+    the two parts over particles is their Monte-Carlo covariance, whatever the structure of the
+    model; those of the batches add up.
     """
 
     weight: int = 0
@@ -116,12 +117,18 @@ class Accumulator:
         first = particles[0]
         plate = first.data_plate
         weight = plate.size if plate else 1
+        if plate is None and self.sites:
+            # Each batch would be a data set of its own, and their totals do not add up to one.
+            what = "one batch of all the data, which no plate of the model holds,"
+            raise ValueError(expected(what, "batches", "several"))
         quantities = [_quantities(particle) for particle in particles]
         for key in quantities[0]:
             values = np.array([particle[key] for particle in quantities], float)
             self.moments.setdefault(key, Moments()).add(values, weight)
+        # Where the plate subsamples, each particle has drawn other data points.
+        alike = particles if plate is None or plate.full_size == plate.size else particles[:1]
         for i, latent in enumerate(first.latents):
-            mean = _mean_over([particle.latents[i] for particle in particles])
+            mean = _mean_over([particle.latents[i] for particle in alike])
             self._add_latent(latent.site, LatentMoments.of(mean, self.kl_epsilon))
         self.num_data += weight
         self.num_particles = len(particles)

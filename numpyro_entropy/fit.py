@@ -89,6 +89,8 @@ def fit(
         raise ValueError(expected("at least one data point", "data", "an empty array"))
     check_finite(np.asarray(data), "data")
     check_positive_int(batch_size, "batch_size")
+    check_positive_int(num_epochs, "num_epochs")
+    check_positive_int(diagnose_every, "diagnose_every")
     num_data = len(data)
     batch_size = min(batch_size, num_data)
     data = jnp.asarray(data)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import random
 from jaxtyping import Array
-from numpyro.distributions import Unit
+from numpyro.distributions import Distribution, ExpandedDistribution, MaskedDistribution, Unit
 from numpyro.distributions.kl import kl_divergence
 
 from entropy_core.checks import expected
@@ -114,7 +114,14 @@ def latent_terms(
         if data_plate is None or site["plates"] != (data_plate,):
             untreated.append((name, "not in the data plate alone"))
             continue
-        q, p = elementwise(site["fn"]), elementwise(model_sites[name]["fn"])
+        fn = site["fn"]
+        if isinstance(elementwise(fn), MaskedDistribution):
+            untreated.append((name, "masked"))
+            continue
+        if math.prod(fn.batch_shape) != data_plate.size:
+            untreated.append((name, "more than one draw for each data point"))
+            continue
+        q, p = elementwise(fn), elementwise(model_sites[name]["fn"])
         try:
             if q.event_shape or p.event_shape:
                 raise NotImplementedError
@@ -122,7 +129,6 @@ def latent_terms(
         except NotImplementedError:
             untreated.append((name, "no closed form for single dimensions"))
             continue
-        fn = site["fn"]
         rows = [
             jnp.broadcast_to(part, fn.batch_shape + fn.event_shape).reshape(data_plate.size, -1)
             for part in parts
@@ -149,10 +155,10 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
 
 def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
     log_prob = _log_prob(site)
-    if isinstance(site["fn"], Unit):
+    if _is_factor(site["fn"]):
         return _factor_record(site, "guide factor", log_prob, -log_prob)
     closed = closed_entropy(site["fn"]) if closed_form else None
-    entropy = _first_of(site, closed, lambda: -log_prob)
+    entropy = _first_of(log_prob.shape, closed, lambda: -log_prob)
     return _record(site, "encoder", log_prob, entropy, entropy)
 
 
@@ -160,14 +166,16 @@ def _model_record(
     site: Site, role: Role, cross_entropy: Array | None, entropy: Estimate
 ) -> SiteTerms:
     log_prob = _log_prob(site)
-    if isinstance(site["fn"], Unit):
+    if _is_factor(site["fn"]):
         return _factor_record(site, "factor", log_prob, log_prob)
-    return _record(site, role, log_prob, _first_of(site, cross_entropy, lambda: log_prob), entropy)
+    return _record(
+        site, role, log_prob, _first_of(log_prob.shape, cross_entropy, lambda: log_prob), entropy
+    )
 
 
 def _model_entropy(site: Site, num_samples: int, rng_key: Array | None) -> Estimate:
     fn = site["fn"]
-    if isinstance(fn, Unit):
+    if _is_factor(fn):
         return NO_ENTROPY
 
     def sampled() -> Array:
@@ -176,12 +184,19 @@ def _model_entropy(site: Site, num_samples: int, rng_key: Array | None) -> Estim
         key = random.fold_in(rng_key, zlib.crc32(site["name"].encode()))
         return sampled_entropy(key, fn, num_samples)
 
-    return _first_of(site, closed_entropy(fn), sampled)
+    return _first_of(_log_prob(site).shape, closed_entropy(fn), sampled)
+
+
+def _is_factor(fn: Distribution) -> bool:
+    # A plate expands it, and a mask wraps it.
+    while isinstance(fn, ExpandedDistribution | MaskedDistribution):
+        fn = fn.base_dist
+    return isinstance(fn, Unit)
 
 
 def _factor_record(site: Site, role: Role, log_prob: Array, term: Array) -> SiteTerms:
     # A factor is no distribution: it adds itself to the ELBO, and nothing to the entropy sum.
-    return _record(site, "factor", log_prob, (term, "closed form"), (jnp.zeros_like(term), "none"))
+    return _record(site, role, log_prob, (term, "closed form"), (jnp.zeros_like(term), "none"))
 
 
 def _record(
@@ -206,10 +221,12 @@ def _record(
     )
 
 
-def _first_of(site: Site, closed: Array | None, sampled: Callable[[], Array]) -> Estimate:
+def _first_of(
+    shape: tuple[int, ...], closed: Array | None, sampled: Callable[[], Array]
+) -> Estimate:
     method: Method
     values, method = (sampled(), "sampled") if closed is None else (closed, "closed form")
-    return jnp.broadcast_to(values, site["fn"].batch_shape), method
+    return jnp.broadcast_to(values, shape), method
 
 
 def _log_prob(site: Site) -> Array:

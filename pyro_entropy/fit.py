@@ -82,6 +82,8 @@ def fit(
         raise ValueError(expected("at least one data point", "data", "an empty tensor"))
     check_finite(data.detach().cpu().numpy(), "data")
     check_positive_int(batch_size, "batch_size")
+    check_positive_int(num_epochs, "num_epochs")
+    check_positive_int(diagnose_every, "diagnose_every")
     num_data = len(data)
     batch_size = min(batch_size, num_data)
     check_param_store(model, guide, data[:batch_size])
@@ -121,10 +123,14 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
         guide_trace = poutine.trace(guide).get_trace(*args)
         poutine.replay(model, trace=guide_trace)(*args)
     sites: dict[str, Any] = capture.trace.nodes
-    trained = {id(site["value"].unconstrained()) for site in sites.values()}
+    # The store writes "vae0$$$decoder.net.weight" for the parameter "decoder.net.weight" of "vae0".
+    trained = {
+        name.replace("$$$", "."): site["value"].unconstrained() for name, site in sites.items()
+    }
     for role, fn in (("model", model), ("guide", guide)):
         if isinstance(fn, nn.Module):
             for name, parameter in fn.named_parameters():
-                if id(parameter) not in trained:
+                held = [t for key, t in trained.items() if f".{key}".endswith(f".{name}")]
+                if held and not any(tensor is parameter for tensor in held):
                     got = f"'{name}', for which the param store holds another tensor"
                     raise ValueError(expected("a module with its own parameters", role, got))

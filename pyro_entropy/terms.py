@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from pyro.distributions import Unit
+from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
 from entropy_core.checks import expected
 from entropy_core.records import PARTICLES, LatentTerms, Method, Plate, Role, SiteTerms
@@ -94,7 +95,14 @@ def latent_terms(
         if data_plate is None or _plates(site) != (data_plate,):
             untreated.append((name, "not in the data plate alone"))
             continue
-        q, p = elementwise(site["fn"]), elementwise(model_sites[name]["fn"])
+        fn = site["fn"]
+        if site["mask"] is not None or isinstance(elementwise(fn), MaskedDistribution):
+            untreated.append((name, "masked"))
+            continue
+        if math.prod(fn.batch_shape) != data_plate.size:
+            untreated.append((name, "more than one draw for each data point"))
+            continue
+        q, p = elementwise(fn), elementwise(model_sites[name]["fn"])
         try:
             if q.event_shape or p.event_shape:
                 raise NotImplementedError
@@ -133,10 +141,10 @@ def _check_not_enumerated(sites: dict[str, Site]) -> None:
 
 def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
     log_prob = _log_prob(site)
-    if isinstance(site["fn"], Unit):
+    if _is_factor(site["fn"]):
         return _factor_record(site, "guide factor", log_prob, -log_prob)
     closed = closed_entropy(site["fn"]) if closed_form else None
-    entropy = _first_of(site, closed, lambda: -log_prob)
+    entropy = _first_of(site, log_prob.shape, closed, lambda: -log_prob)
     return _record(site, "encoder", log_prob, entropy, entropy)
 
 
@@ -144,16 +152,27 @@ def _model_record(
     site: Site, role: Role, cross_entropy: Tensor | None, entropy: Estimate
 ) -> SiteTerms:
     log_prob = _log_prob(site)
-    if isinstance(site["fn"], Unit):
+    if _is_factor(site["fn"]):
         return _factor_record(site, "factor", log_prob, log_prob)
-    return _record(site, role, log_prob, _first_of(site, cross_entropy, lambda: log_prob), entropy)
+    return _record(
+        site,
+        role,
+        log_prob,
+        _first_of(site, log_prob.shape, cross_entropy, lambda: log_prob),
+        entropy,
+    )
 
 
 def _model_entropy(site: Site, num_samples: int) -> Estimate:
     fn = site["fn"]
-    if isinstance(fn, Unit):
+    if _is_factor(fn):
         return NO_ENTROPY
-    return _first_of(site, closed_entropy(fn), lambda: sampled_entropy(fn, num_samples))
+    shape = _log_prob(site).shape
+    return _first_of(site, shape, closed_entropy(fn), lambda: sampled_entropy(fn, num_samples))
+
+
+def _is_factor(fn: Distribution) -> bool:
+    return isinstance(fn.base_dist if isinstance(fn, MaskedDistribution) else fn, Unit)
 
 
 def _factor_record(site: Site, role: Role, log_prob: Tensor, term: Tensor) -> SiteTerms:
@@ -183,10 +202,12 @@ def _record(
     )
 
 
-def _first_of(site: Site, closed: Tensor | None, sampled: Callable[[], Tensor]) -> Estimate:
+def _first_of(
+    site: Site, shape: torch.Size, closed: Tensor | None, sampled: Callable[[], Tensor]
+) -> Estimate:
     method: Method
     values, method = (sampled(), "sampled") if closed is None else (closed, "closed form")
-    return scale_and_mask(values.expand(site["fn"].batch_shape), mask=site["mask"]), method
+    return scale_and_mask(values.expand(shape), mask=site["mask"]), method
 
 
 def _log_prob(site: Site) -> Tensor:

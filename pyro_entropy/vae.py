@@ -54,7 +54,6 @@ class VAE(nn.Module):
         shape = None if data_shape is None else tuple(data_shape)
         self.model = _Model(prior, decoder, shape)
         self.guide = _Guide(encoder, shape)
-        self._name_roots()
 
     @property
     def prior(self) -> nn.Module:
@@ -89,7 +88,8 @@ class VAE(nn.Module):
     def get_weights(self) -> weights_file.Weights:
         """The parameters as arrays, by the keys of `entropy_core.weights`."""
         return {
-            key: parameter.detach().cpu().numpy() for key, parameter in self._keyed_parameters()
+            key: parameter.detach().cpu().numpy().copy()
+            for key, parameter in self._keyed_parameters()
         }
 
     def set_weights(self, weights: Mapping[str, ArrayLike]) -> "VAE":
@@ -130,23 +130,28 @@ class VAE(nn.Module):
         # "model.decoder.net.weight" -> "decoder.net.weight"
         return [(name.partition(".")[2], p) for name, p in self.named_parameters()]
 
-    def _name_roots(self) -> None:
-        # Pyro's param store knows a root module by its name alone, "" by default: without a name of
-        # its own, a second VAE, or a copy, would be served the first one's tensors and never train.
-        number = next(_serial_numbers)
-        for root, role in ((self.model, "model"), (self.guide, "guide")):
-            name, context = f"vae{number}.{role}", type(root._pyro_context)()
-            for path, module in root.named_modules():
-                if isinstance(module, PyroModule):
-                    module._pyro_name = f"{name}.{path}" if path else name
-                    module._pyro_context = context
+
+class _Root(PyroModule):
+    """A model or a guide under a name of its own.
+
+    Pyro's param store knows a root module by its name alone, "" by default: without one of its own,
+    a second VAE, or a copy, would be served the first one's tensors and never train.
+    """
+
+    def _rename(self) -> None:
+        name, context = f"vae{next(_serial_numbers)}", type(self._pyro_context)()
+        for path, module in self.named_modules():
+            if isinstance(module, PyroModule):
+                module._pyro_name = f"{name}.{path}" if path else name
+                module._pyro_context = context
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        # Copies and what is unpickled come this way.
         super().__setstate__(state)
-        self._name_roots()
+        self._rename()
 
 
-class _Model(PyroModule):
+class _Model(_Root):
     """`p(z) p(x|z)`."""
 
     def __init__(
@@ -154,6 +159,7 @@ class _Model(PyroModule):
     ) -> None:
         super().__init__()
         self.prior, self.decoder, self.data_shape = prior, decoder, data_shape
+        self._rename()
 
     def forward(self, x: Tensor, total: int | None = None) -> None:
         check_data(x, self, total)
@@ -162,12 +168,13 @@ class _Model(PyroModule):
             pyro.sample("x", self.decoder(z), obs=x)
 
 
-class _Guide(PyroModule):
+class _Guide(_Root):
     """`q(z|x)`."""
 
     def __init__(self, encoder: nn.Module, data_shape: tuple[int, ...] | None) -> None:
         super().__init__()
         self.encoder, self.data_shape = encoder, data_shape
+        self._rename()
 
     def forward(self, x: Tensor, total: int | None = None) -> Tensor:
         check_data(x, self, total)

@@ -224,13 +224,14 @@ def test_a_draw_that_all_data_share_moves_both_parts_together():
     assert error < 1e-8
 
 
-def test_without_a_data_plate_batches_are_averaged():
+def test_without_a_data_plate_there_is_one_batch():
     draws = draw()
-    sums = accumulated(traces(draws, slice(0, 8), in_plate=False))
-    sums.add(traces(draws, slice(8, 20), in_plate=False))
-    elbo = by_numpy(draws)["elbo",].sum(1) / 2
+    sums = accumulated(traces(draws, in_plate=False))
+    elbo = by_numpy(draws)["elbo",].sum(1)
     assert_allclose(sums.estimate(("elbo",))[0], elbo.mean(), **TOLERANCE)
     assert (sums.data_plate, sums.latents) == (None, {})
+    with pytest.raises(ValueError, match=r"one batch of all the data, .* for `batches`"):
+        sums.add(traces(draws, in_plate=False))
 
 
 def test_every_latent_site_and_every_reason_is_kept():

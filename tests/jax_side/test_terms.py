@@ -244,3 +244,36 @@ def test_deterministic_and_reparameterised_sites_are_no_sites():
 
     assert sites(model) == ["z"]
     assert sites(reparam(model, config={"z": LocScaleReparam(0)})) == ["z_decentered"]
+
+
+def test_factors_of_model_and_guide_are_no_entropies():
+    # Of the same name, in a plate that expands them, and under a mask that wraps them.
+    def model(x):
+        with numpyro.plate("data", len(x)), numpyro.handlers.mask(mask=jnp.array(True)):
+            z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+            numpyro.factor("f", jnp.array(5.0))
+            numpyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    def guide(x):
+        with numpyro.plate("data", len(x)), numpyro.handlers.mask(mask=jnp.array(True)):
+            numpyro.sample("z", dist.Normal(0.0, 0.5))
+            numpyro.factor("f", jnp.array(5.0))
+
+    terms = Standard_ELBO().terms(KEY, {}, model, guide, X)
+    assert terms.encoder_entropy.item() == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 0.25))
+    assert terms.residuals["f"].item() == pytest.approx(5.0)
+    assert terms.residuals["f (guide)"].item() == pytest.approx(-5.0)
+    assert_identity(terms)
+
+
+def test_data_wider_than_their_distribution():
+    def model(x):
+        mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+        numpyro.sample("x", dist.Normal(mean, 1.0), obs=x[:, 0])
+
+    def guide(x):
+        numpyro.sample("mean", dist.Normal(0.0, 0.5))
+
+    terms = Standard_ELBO().terms(KEY, {}, model, guide, X)
+    assert terms.decoder_entropy.item() == pytest.approx(B * 0.5 * np.log(2 * np.pi * np.e))
+    assert_identity(terms)

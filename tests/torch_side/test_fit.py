@@ -146,6 +146,13 @@ def test_bad_arguments_are_refused_before_training(vae, kwargs, error, match):
     assert all(torch.equal(p, q) for p, q in zip(vae.parameters(), before, strict=True))
 
 
+def test_frozen_parameters_stay(vae):
+    vae.decoder.log_variance.requires_grad_(False)
+    with pytest.warns(UserWarning, match="requires_grad=False"):  # Pyro's own
+        fit(vae.model, vae.guide, X, num_epochs=1, progress_bar=False)
+    assert vae.decoder.log_variance.item() == 0.0
+
+
 def test_modules_that_share_a_name_in_the_param_store_are_refused():
     # As any two root modules of Pyro's do, which are both called "".
     first, second = VAE1(D, H, hidden=HIDDEN), VAE1(D, H, hidden=HIDDEN)

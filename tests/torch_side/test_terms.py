@@ -1,5 +1,6 @@
 """The terms of a VAE: the identity, and that each entropy and residual is what its name says."""
 
+import numpy as np
 import pyro
 import pytest
 import torch
@@ -148,3 +149,23 @@ def test_deterministic_and_reparameterised_sites_are_no_sites():
             pyro.deterministic("double", 2 * z)
 
     assert list(sample_sites(pyro.poutine.trace(model).get_trace(X))) == ["z"]
+
+
+def test_factors_of_model_and_guide_are_no_entropies():
+    # Of the same name, in a plate that expands them, and under a mask that wraps them.
+    def model(x):
+        with pyro.plate("data", len(x)), pyro.poutine.mask(mask=True):
+            z = pyro.sample("z", pyro.distributions.Normal(x.new_zeros(()), 1.0))
+            pyro.factor("f", x.new_tensor(5.0))
+            pyro.sample("x", pyro.distributions.Normal(z, 1.0), obs=x[:, 0])
+
+    def guide(x):
+        with pyro.plate("data", len(x)), pyro.poutine.mask(mask=True):
+            pyro.sample("z", pyro.distributions.Normal(x.new_zeros(()), 0.5))
+            pyro.factor("f", x.new_tensor(5.0), has_rsample=True)
+
+    terms = Standard_ELBO().terms(model, guide, X)
+    assert terms.encoder_entropy.item() == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 0.25))
+    assert terms.residuals["f"].item() == pytest.approx(5.0)
+    assert terms.residuals["f (guide)"].item() == pytest.approx(-5.0)
+    assert_identity(terms)

@@ -120,6 +120,24 @@ def test_wrong_weights_change_nothing():
     assert torch.equal(vae.encode(x).mean, before)
 
 
+def test_weights_are_a_snapshot():
+    vae, x = VARIANTS["VAE1"](), batch()
+    before, snapshot = vae.encode(x).mean, vae.get_weights()
+    step(vae, x)
+    assert not torch.equal(vae.encode(x).mean, before)
+    assert torch.equal(vae.set_weights(snapshot).encode(x).mean, before)
+
+
+def test_copies_of_model_and_guide_alone_train():
+    vae, x = VARIANTS["VAE1"](), batch()
+    step(vae, x)
+    model, guide = copy.deepcopy(vae.model), copy.deepcopy(vae.guide)
+    before = [p.detach().clone() for m in (model, guide) for p in m.parameters()]
+    SVI(model, guide, pyro.optim.Adam({"lr": 1e-2}), Standard_ELBO()).step(x)
+    after = [p for m in (model, guide) for p in m.parameters()]
+    assert not any(torch.equal(p, q) for p, q in zip(after, before, strict=True))
+
+
 def test_moves_to_another_float_type():
     vae = VARIANTS["VAE1"]().to(torch.float64)
     assert vae.prior().mean.dtype == torch.float64
