@@ -1,7 +1,9 @@
 """The one form that every error at the border takes: ``expected X for `name`; got Y``."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 def expected(what: str, name: str, got: object) -> str:
@@ -30,6 +32,55 @@ def check_positive_int(value: object, name: str) -> None:
     # bool is an int to Python, and never a size to a person.
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(expected("a positive integer", name, repr(value)))
+
+
+def check_shape(value: int | Sequence[int], name: str) -> tuple[int, ...]:
+    """A shape from a size or from several; `D` is short for `(D,)`.
+
+    Raises:
+        ValueError: If there is no size, or one is no positive integer.
+
+    Example:
+        >>> check_shape(3, "data_dim"), check_shape([3, 32, 32], "data_dim")
+        ((3,), (3, 32, 32))
+    """
+    if not isinstance(value, Sequence):
+        value = (value,)
+    if not value:
+        raise ValueError(expected("at least one size", name, value))
+    for size in value:
+        check_positive_int(size, name)
+    return tuple(int(size) for size in value)
+
+
+def check_positive(value: float | ArrayLike, name: str) -> NDArray[np.float64]:
+    """Numbers that are all positive and finite, as an array.
+
+    Raises:
+        ValueError: If a number is not positive, or is NaN or infinite.
+    """
+    array = np.asarray(value, np.float64)
+    if not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError(expected("positive numbers", name, value))
+    return array
+
+
+def check_inside(inside: NDArray[np.bool_], x: NDArray[np.generic], name: str, where: str) -> None:
+    """Refuses data outside the support of their distribution; says how many and the first one.
+
+    Args:
+        inside: For each value, or for each row of values, whether it is in the support.
+        x: The values.
+        name: The argument as the caller knows it.
+        where: The support in words.
+
+    Raises:
+        ValueError: If a value is outside.
+    """
+    if not inside.all():
+        first = tuple(int(i) for i in np.argwhere(~inside)[0])
+        got = f"{int((~inside).sum())} outside, first at {first}: {x[first]}"
+        raise ValueError(expected(f"values in {where}", name, got))
 
 
 def check_finite(x: NDArray[np.generic], name: str) -> None:

@@ -6,27 +6,95 @@ except ImportError as error:
     error.add_note("numpyro_entropy needs NumPyro: pip install 'elbo-entropy[numpyro]'")
     raise
 
-from numpyro_entropy.decoders import NormalDecoder
+from numpyro_entropy.architecture import Nets
+from numpyro_entropy.continuous_bernoulli import ContinuousBernoulli
+from numpyro_entropy.convnets import ConvNet, DeconvNet
+from numpyro_entropy.decoders import (
+    BernoulliDecoder,
+    CategoricalDecoder,
+    ContinuousBernoulliDecoder,
+    Decoder,
+    DiagonalNormalDecoder,
+    DiscretizedLogisticDecoder,
+    DiscretizedNormalDecoder,
+    FixedNormalDecoder,
+    GammaDecoder,
+    HeteroscedasticNormalDecoder,
+    LaplaceDecoder,
+    NormalDecoder,
+    PoissonDecoder,
+)
 from numpyro_entropy.diagnostic import EntropySumDiagnostic
+from numpyro_entropy.discretized import DiscretizedLogistic, DiscretizedNormal
 from numpyro_entropy.elbos import Standard_ELBO
-from numpyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
+from numpyro_entropy.encoders import (
+    ConstantNormalEncoder,
+    FullNormalEncoder,
+    LinearNormalEncoder,
+    NormalEncoder,
+)
 from numpyro_entropy.fit import FitResult, fit
-from numpyro_entropy.nets import MLP
-from numpyro_entropy.priors import StandardNormalPrior
+from numpyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
+from numpyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
+from numpyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
 from numpyro_entropy.vae import VAE
-from numpyro_entropy.variants import VAE1, LinearVAE
+from numpyro_entropy.variants import (
+    EDVAE,
+    VAE0,
+    VAE1,
+    VAE2,
+    VAE3,
+    BernoulliVAE,
+    ConstantVarianceVAE,
+    LinearVAE,
+    SigmaVAE,
+)
 
 __all__ = [
+    "EDVAE",
     "MLP",
     "VAE",
+    "VAE0",
     "VAE1",
+    "VAE2",
+    "VAE3",
+    "BernoulliDecoder",
+    "BernoulliVAE",
+    "CategoricalDecoder",
+    "ConstantNormalEncoder",
+    "ConstantVarianceVAE",
+    "ContinuousBernoulli",
+    "ContinuousBernoulliDecoder",
+    "ConvNet",
+    "Decoder",
+    "DeconvNet",
+    "DenseBlock",
+    "DiagonalNormalDecoder",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticDecoder",
+    "DiscretizedNormal",
+    "DiscretizedNormalDecoder",
     "EntropySumDiagnostic",
     "FitResult",
+    "FixedNormalDecoder",
+    "FloatingNormalPrior",
+    "FullNormalEncoder",
+    "GammaDecoder",
+    "HeteroscedasticNormalDecoder",
+    "LaplaceDecoder",
+    "LearnedMixturePrior",
     "LinearNormalEncoder",
     "LinearVAE",
+    "MixturePrior",
+    "Nets",
     "NormalDecoder",
     "NormalEncoder",
+    "NormalPrior",
+    "PoissonDecoder",
+    "SigmaVAE",
     "StandardNormalPrior",
     "Standard_ELBO",
+    "UnitNormLinear",
+    "VampPrior",
     "fit",
 ]

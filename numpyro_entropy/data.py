@@ -1,12 +1,15 @@
 """Data where it enters a model or a guide: what can be checked while tracing, and its plate."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 from numpyro.handlers import substitute
 
-from entropy_core.checks import check_batch, expected
+from entropy_core.checks import check_batch, check_finite, check_inside, expected
 
 
 def check_data(x: object, data_shape: tuple[int, ...] | None, total: object = None) -> None:
@@ -26,6 +29,45 @@ def check_data(x: object, data_shape: tuple[int, ...] | None, total: object = No
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(expected("floating-point data", "x", x.dtype))
     check_batch(x.shape, data_shape, total)
+
+
+def check_values(x: jax.Array | np.ndarray, support: Any = None) -> None:
+    """Refuses data that are not finite, or outside the support of their distribution.
+
+    Under a transformation of JAX there are no values to look at, and nothing is checked.
+
+    Args:
+        x: The data.
+        support: The host's constraint, such as `constraints.boolean`; `None` for any values.
+
+    Raises:
+        ValueError: If `x` has NaN or infinite entries, or values outside the support.
+    """
+    if isinstance(x, jax.core.Tracer):
+        return
+    check_finite(np.asarray(x), "x")
+    if support is not None:
+        check_inside(np.asarray(support(x)), np.asarray(x), "x", repr(support))
+
+
+def check_part(fn: object, event_shape: tuple[int, ...] | None, name: str) -> dist.Distribution:
+    """Refuses what a part returns if it is no distribution, or one of another event shape.
+
+    Args:
+        fn: What the part has returned.
+        event_shape: The shape that the event must have, `None` for any.
+        name: The part.
+
+    Raises:
+        TypeError: If `fn` is no distribution.
+        ValueError: If `fn` has another event shape.
+    """
+    if not isinstance(fn, dist.Distribution):
+        raise TypeError(expected("a part that returns a distribution", name, type(fn).__name__))
+    if event_shape is not None and fn.event_shape != event_shape:
+        what = f"a distribution of event shape {event_shape}"
+        raise ValueError(expected(what, name, f"event shape {fn.event_shape}"))
+    return fn
 
 
 def data_plate(x: jax.Array | np.ndarray, total: int | None) -> numpyro.plate:

@@ -8,8 +8,9 @@ import numpyro
 import numpyro.distributions as dist
 from flax import linen as nn
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
-from entropy_core.checks import check_positive_int, expected
+from entropy_core.checks import check_positive, check_positive_int, expected
 from numpyro_entropy.nets import AnyArray, apply_net
 
 
@@ -27,7 +28,7 @@ class NormalEncoder:
         (3,)
     """
 
-    net: nn.Module
+    net: Any
 
     def __call__(self, x: Float[AnyArray, "*batch"]) -> dist.Distribution:
         """`q(z|x)`, of event shape `(H,)`.
@@ -35,7 +36,7 @@ class NormalEncoder:
         Raises:
             ValueError: If the net's output has an odd last dimension.
         """
-        out = apply_net("encoder.net", self.net, x)
+        out = apply_net("encoder.net", self.net, x, batch_ndim=1)
         if out.shape[-1] % 2:
             raise ValueError(expected("an output of shape (..., 2 H)", "net", out.shape))
         loc, log_variance = jnp.split(out, 2, axis=-1)
@@ -76,6 +77,91 @@ class LinearNormalEncoder:
     def __call__(self, x: Float[AnyArray, "*batch data_dim"]) -> dist.Distribution:
         """`q(z|x)`, of event shape `(H,)`."""
         dtype = self.dtype or jnp.result_type(float)
-        loc = apply_net("encoder.net", nn.Dense(self.latent_dim, param_dtype=dtype), x)
+        net = nn.Dense(self.latent_dim, param_dtype=dtype)
+        loc = apply_net("encoder.net", net, x, batch_ndim=1)
         log_variance = numpyro.param("encoder.log_variance", jnp.zeros(self.latent_dim, dtype))
         return dist.Normal(loc, jnp.exp(0.5 * log_variance)).to_event(1)
+
+
+@dataclass(frozen=True, eq=False)
+class FullNormalEncoder:
+    """The encoder `q(z|x) = N(z; m(x), L(x) L(x)^T)` with a full covariance (Yu 2020, Sec. 3.3).
+
+    The Cholesky factor is `L = diag(tau) U` with a unit lower triangular `U`, so that the entropy
+    depends on `tau` alone, `1/2 sum_h log(2 pi e tau_h^2)`, and `log tau_h` scales row `h`.
+
+    Args:
+        net: Maps data `(..., D)` to `(..., H (H + 3) / 2)`: the means `m`, then `log tau^2`, then
+            the rows of `U` below its diagonal.
+        latent_dim: The number of latent variables, `H`.
+
+    Raises:
+        ValueError: If `latent_dim` is no positive integer.
+
+    Example:
+        >>> from numpyro_entropy import MLP
+        >>> with numpyro.handlers.seed(rng_seed=0):
+        ...     FullNormalEncoder(MLP(4, 3 * 6 // 2), 3)(jnp.zeros((8, 4))).scale_tril.shape
+        (8, 3, 3)
+    """
+
+    net: Any
+    latent_dim: int
+
+    def __post_init__(self) -> None:
+        """Checks the size."""
+        check_positive_int(self.latent_dim, "latent_dim")
+
+    def __call__(self, x: Float[AnyArray, "*batch"]) -> dist.Distribution:
+        """`q(z|x)`, of event shape `(H,)`.
+
+        Raises:
+            ValueError: If the net's output has another last dimension than `H (H + 3) / 2`.
+        """
+        out, h = apply_net("encoder.net", self.net, x, batch_ndim=1), self.latent_dim
+        if out.shape[-1] != h * (h + 3) // 2:
+            what = f"an output of shape (..., {h * (h + 3) // 2})"
+            raise ValueError(expected(what, "net", out.shape))
+        loc, log_variance, below = jnp.split(out, [h, 2 * h], axis=-1)
+        unit = jnp.broadcast_to(jnp.eye(h, dtype=out.dtype), (*out.shape[:-1], h, h))
+        unit = unit.at[(..., *jnp.tril_indices(h, -1))].set(below)
+        scale_tril = jnp.exp(0.5 * log_variance)[..., None] * unit
+        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantNormalEncoder:
+    """The encoder `q(z|x) = N(z; m(x), Sigma)` with a constant diagonal `Sigma`.
+
+    Fyffe 2020, Sec. 4.3.
+
+    Args:
+        net: Maps data `(..., D)` to the means `(..., H)`.
+        variance: The diagonal of `Sigma`: one number, or one for each latent. Nothing trains it.
+        dtype: The float type of `Sigma`; the default is JAX's.
+
+    Raises:
+        ValueError: If a variance is not positive.
+
+    Example:
+        >>> from numpyro_entropy import MLP
+        >>> with numpyro.handlers.seed(rng_seed=0):
+        ...     ConstantNormalEncoder(MLP(4, 3), 0.25)(jnp.zeros((8, 4))).variance[0]
+        Array([0.25, 0.25, 0.25], dtype=...)
+    """
+
+    net: Any
+    variance: float | ArrayLike = 1.0
+    _: KW_ONLY
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        """Checks the variances."""
+        check_positive(self.variance, "variance")
+
+    def __call__(self, x: Float[AnyArray, "*batch"]) -> dist.Distribution:
+        """`q(z|x)`, of event shape `(H,)`."""
+        dtype = self.dtype or jnp.result_type(float)
+        scale = jnp.asarray(check_positive(self.variance, "variance") ** 0.5, dtype)
+        loc = apply_net("encoder.net", self.net, x, batch_ndim=1)
+        return dist.Normal(loc, scale).to_event(1)

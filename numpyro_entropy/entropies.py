@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax import nn
 from jaxtyping import Array, Float
 from numpyro.distributions import ExpandedDistribution, MaskedDistribution
 from numpyro.distributions.kl import kl_divergence
@@ -28,6 +29,10 @@ def closed_entropy(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
     if isinstance(fn, ExpandedDistribution):
         entropy = closed_entropy(fn.base_dist)
         return None if entropy is None else jnp.broadcast_to(entropy, fn.batch_shape)
+    if isinstance(fn, dist.BernoulliLogits):
+        # The host's own is NaN for logits from -87 down, where their probability is zero.
+        entropy = nn.softplus(fn.logits) - fn.logits * nn.sigmoid(fn.logits)
+        return jnp.broadcast_to(entropy, fn.batch_shape)
     try:
         return jnp.broadcast_to(fn.entropy(), fn.batch_shape)
     except NotImplementedError:
@@ -74,6 +79,13 @@ def closed_cross_entropy(
     # For a Delta the draw is the exact expectation, and log_density is the guide's, not a KL's.
     if isinstance(elementwise(q), dist.Delta):
         return None
+    if isinstance(q, dist.MultivariateNormal) and isinstance(elementwise(p), dist.Normal):
+        # The host has no divergence between full and diagonal normal distributions, and none is
+        # needed: of one of them only the variances count.
+        return p.log_prob(q.mean) - 0.5 * (q.variance / elementwise(p).variance).sum(-1)
+    if isinstance(elementwise(q), dist.Normal) and isinstance(p, dist.MultivariateNormal):
+        precision = jnp.diagonal(p.precision_matrix, axis1=-2, axis2=-1)
+        return p.log_prob(q.mean) - 0.5 * (q.variance * precision).sum(-1)
     try:
         kl = kl_divergence(q, p)
     except NotImplementedError:

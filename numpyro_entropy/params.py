@@ -56,9 +56,9 @@ def to_weights(params: Mapping[str, Any]) -> dict[str, Any]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(dict(params)):
         key, is_kernel = _weights_key(path)
         if isinstance(leaf, jax.ShapeDtypeStruct):
-            weights[key] = jax.eval_shape(jnp.transpose, leaf) if is_kernel else leaf
+            weights[key] = jax.eval_shape(_kernel_to_weight, leaf) if is_kernel else leaf
         else:
-            weights[key] = np.asarray(leaf.T if is_kernel else leaf)
+            weights[key] = np.asarray(_kernel_to_weight(leaf) if is_kernel else leaf)
     return weights
 
 
@@ -68,16 +68,34 @@ def from_weights(weights: Mapping[str, ArrayLike], shapes: Params) -> Params:
     def leaf(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:
         key, is_kernel = _weights_key(path)
         array = np.asarray(weights[key])
-        return jnp.asarray(array.T if is_kernel else array, shape.dtype)
+        return jnp.asarray(_weight_to_kernel(array) if is_kernel else array, shape.dtype)
 
     return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
+def _kernel_to_weight(kernel: Any) -> Any:
+    # Flax: (*spatial, in, out), and (*spatial, out, in) where convolutions are transposed.
+    # Torch: (out, in, *spatial), and (in, out, *spatial).
+    return kernel.transpose(kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2))
+
+
+def _weight_to_kernel(weight: np.ndarray) -> np.ndarray:
+    return weight.transpose(*range(2, weight.ndim), 1, 0)
+
+
 def _weights_key(path: tuple) -> tuple[str, bool]:
     # ("decoder.net$params", "layer_0", "kernel") -> "decoder.net.layer_0.weight"
-    *parents, name = [entry.key.removesuffix(NET) for entry in path]
+    *parents, name = [_path_name(entry).removesuffix(NET) for entry in path]
     is_kernel = bool(parents) and name == "kernel"
     return ".".join([*parents, "weight" if is_kernel else name]), is_kernel
+
+
+def _path_name(entry: Any) -> str:
+    # Keys of dictionaries, places in lists, fields of Equinox's modules.
+    for attribute in ("key", "idx", "name"):
+        if hasattr(entry, attribute):
+            return str(getattr(entry, attribute))
+    return str(entry)
 
 
 def _leaf_shapes(tree: Any) -> dict[str, tuple[int, ...]]:

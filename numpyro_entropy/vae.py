@@ -4,9 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import random
@@ -15,8 +13,8 @@ from numpy.typing import ArrayLike
 from numpyro.handlers import block, substitute
 
 from entropy_core import weights as weights_file
-from entropy_core.checks import check_finite, expected
-from numpyro_entropy.data import check_data, data_plate
+from entropy_core.checks import check_positive_int, expected
+from numpyro_entropy.data import check_data, check_part, check_values, data_plate
 from numpyro_entropy.nets import AnyArray
 from numpyro_entropy.params import (
     Params,
@@ -26,6 +24,7 @@ from numpyro_entropy.params import (
     param_shapes,
     to_weights,
 )
+from numpyro_entropy.priors import FloatingNormalPrior
 
 Part = Callable[..., dist.Distribution]
 
@@ -49,7 +48,7 @@ class VAE:
         >>> vae = VAE(
         ...     StandardNormalPrior(2), NormalEncoder(MLP(5, 4)), NormalDecoder(MLP(2, 5)), (5,)
         ... )
-        >>> params = vae.init(jax.random.key(0))
+        >>> params = vae.init(random.key(0))
         >>> vae.encode(params, jnp.zeros((8, 5))).mean.shape
         (8, 2)
     """
@@ -63,14 +62,19 @@ class VAE:
         """`p(z) p(x|z)`."""
         check_data(x, self.data_shape, total)
         with data_plate(x, total):
-            z = numpyro.sample("z", self.prior())
-            numpyro.sample("x", self.decoder(z), obs=x)
+            prior = check_part(self.prior(), None, "prior")
+            z = numpyro.sample("z", prior)
+            # Replayed, `z` is the guide's.
+            if z.shape[1:][-len(prior.event_shape) :] != prior.event_shape:
+                what = f"latents of the prior's shape {prior.event_shape}"
+                raise ValueError(expected(what, "encoder", f"shape {z.shape[1:]}"))
+            numpyro.sample("x", check_part(self.decoder(z), x.shape[1:], "decoder"), obs=x)
 
     def guide(self, x: AnyArray, total: int | None = None) -> Array:
         """`q(z|x)`."""
         check_data(x, self.data_shape, total)
         with data_plate(x, total):
-            return numpyro.sample("z", self.encoder(x))
+            return numpyro.sample("z", check_part(self.encoder(x), None, "encoder"))
 
     def init(self, rng_key: Array) -> Params:
         """Draws parameters as `SVI.init` would, for use without it.
@@ -88,11 +92,10 @@ class VAE:
         Raises:
             TypeError: If `x` is no array of floats.
             ValueError: If `params` are not complete, or if `x` has another shape than the data, or
-                values that are not finite.
+                values that are not finite, or outside the support that the decoder names.
         """
         check_data(x, self.data_shape)
-        if not isinstance(x, jax.core.Tracer):
-            check_finite(np.asarray(x), "x")
+        check_values(x, getattr(self.decoder, "support", None))
         return self._call(self.encoder, params, x)
 
     def decode(self, params: Params, z: Float[AnyArray, "*batch H"]) -> dist.Distribution:
@@ -102,6 +105,65 @@ class VAE:
             ValueError: If `params` are not complete.
         """
         return self._call(self.decoder, params, z)
+
+    def reconstruct(
+        self, params: Params, x: Float[AnyArray, "B *data_shape"]
+    ) -> Float[Array, "B *data_shape"]:
+        """The mean of `p(x|z)` at the mean of `q(z|x)`, of the shape of `x`.
+
+        Raises:
+            TypeError: If `x` is no array of floats.
+            ValueError: As `encode` does.
+        """
+        return self.decode(params, self.encode(params, x).mean).mean
+
+    def generate(
+        self, rng_key: Array, params: Params, num_samples: int, *, mean: bool = False
+    ) -> Float[Array, "n *data_shape"]:
+        """New data points: `x ~ p(x|z)` with `z ~ p(z)`, of shape `(num_samples, *data_shape)`.
+
+        Args:
+            rng_key: The key for the draws.
+            params: The parameters.
+            num_samples: The number of data points.
+            mean: Whether to return the means of `p(x|z)` instead of draws.
+
+        Raises:
+            ValueError: If `num_samples` is no positive integer, or `params` are not complete.
+        """
+        check_positive_int(num_samples, "num_samples")
+        z_key, x_key = random.split(rng_key)
+        z = self._call(self.prior, params).sample(z_key, (num_samples,))
+        fn = self.decode(params, z)
+        # Draws of discrete distributions are integers, data are floats.
+        return fn.mean if mean else jnp.asarray(fn.sample(x_key), z.dtype)
+
+    def fit_floating_prior(
+        self, params: Params, data: Float[AnyArray, "N *data_shape"], *, batch_size: int = 1000
+    ) -> Params:
+        """Sets the floating prior to the second moments of the latents over a data set.
+
+        `S^2 = mean_n E_q[z z^T]`, which is `Sigma + M` for a constant `Sigma` (Fyffe 2020, Eq. 4).
+
+        Args:
+            params: The parameters.
+            data: The data set, of shape `(N, *data_shape)`.
+            batch_size: How many data points to encode together.
+
+        Returns:
+            The parameters with that prior.
+
+        Raises:
+            TypeError: If the prior is no `FloatingNormalPrior`, or `data` are no array of floats.
+            ValueError: As `encode` does.
+        """
+        prior = self.prior
+        if not isinstance(prior, FloatingNormalPrior):
+            raise TypeError(expected("a FloatingNormalPrior", "prior", type(prior).__name__))
+        check_positive_int(batch_size, "batch_size")
+        batches = [data[i : i + batch_size] for i in range(0, len(data), batch_size)]
+        moments = jnp.stack([prior.moments(self.encode(params, x)) for x in batches])
+        return {**params, prior.site: (moments.sum(0) / len(data)).astype(params[prior.site].dtype)}
 
     def get_weights(self, params: Params) -> weights_file.Weights:
         """The parameters as arrays, by the keys of `entropy_core.weights`.

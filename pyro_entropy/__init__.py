@@ -6,27 +6,95 @@ except ImportError as error:
     error.add_note("pyro_entropy needs Pyro: pip install 'elbo-entropy[pyro]'")
     raise
 
-from pyro_entropy.decoders import NormalDecoder
+from pyro_entropy.architecture import Nets
+from pyro_entropy.continuous_bernoulli import ContinuousBernoulli
+from pyro_entropy.convnets import ConvNet, DeconvNet
+from pyro_entropy.decoders import (
+    BernoulliDecoder,
+    CategoricalDecoder,
+    ContinuousBernoulliDecoder,
+    Decoder,
+    DiagonalNormalDecoder,
+    DiscretizedLogisticDecoder,
+    DiscretizedNormalDecoder,
+    FixedNormalDecoder,
+    GammaDecoder,
+    HeteroscedasticNormalDecoder,
+    LaplaceDecoder,
+    NormalDecoder,
+    PoissonDecoder,
+)
 from pyro_entropy.diagnostic import EntropySumDiagnostic
+from pyro_entropy.discretized import DiscretizedLogistic, DiscretizedNormal
 from pyro_entropy.elbos import Standard_ELBO
-from pyro_entropy.encoders import LinearNormalEncoder, NormalEncoder
+from pyro_entropy.encoders import (
+    ConstantNormalEncoder,
+    FullNormalEncoder,
+    LinearNormalEncoder,
+    NormalEncoder,
+)
 from pyro_entropy.fit import FitResult, fit
-from pyro_entropy.nets import MLP
-from pyro_entropy.priors import StandardNormalPrior
+from pyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
+from pyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
+from pyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
 from pyro_entropy.vae import VAE
-from pyro_entropy.variants import VAE1, LinearVAE
+from pyro_entropy.variants import (
+    EDVAE,
+    VAE0,
+    VAE1,
+    VAE2,
+    VAE3,
+    BernoulliVAE,
+    ConstantVarianceVAE,
+    LinearVAE,
+    SigmaVAE,
+)
 
 __all__ = [
+    "EDVAE",
     "MLP",
     "VAE",
+    "VAE0",
     "VAE1",
+    "VAE2",
+    "VAE3",
+    "BernoulliDecoder",
+    "BernoulliVAE",
+    "CategoricalDecoder",
+    "ConstantNormalEncoder",
+    "ConstantVarianceVAE",
+    "ContinuousBernoulli",
+    "ContinuousBernoulliDecoder",
+    "ConvNet",
+    "Decoder",
+    "DeconvNet",
+    "DenseBlock",
+    "DiagonalNormalDecoder",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticDecoder",
+    "DiscretizedNormal",
+    "DiscretizedNormalDecoder",
     "EntropySumDiagnostic",
     "FitResult",
+    "FixedNormalDecoder",
+    "FloatingNormalPrior",
+    "FullNormalEncoder",
+    "GammaDecoder",
+    "HeteroscedasticNormalDecoder",
+    "LaplaceDecoder",
+    "LearnedMixturePrior",
     "LinearNormalEncoder",
     "LinearVAE",
+    "MixturePrior",
+    "Nets",
     "NormalDecoder",
     "NormalEncoder",
+    "NormalPrior",
+    "PoissonDecoder",
+    "SigmaVAE",
     "StandardNormalPrior",
     "Standard_ELBO",
+    "UnitNormLinear",
+    "VampPrior",
     "fit",
 ]

@@ -1,10 +1,13 @@
 """Data where it enters a model or a guide: what can be checked while tracing, and its plate."""
 
+from typing import Any
+
 import pyro
 import torch
 from torch import nn
+from torch.distributions import Distribution
 
-from entropy_core.checks import check_batch, expected
+from entropy_core.checks import check_batch, check_finite, check_inside, expected
 
 
 def check_data(x: object, module: nn.Module, total: object = None) -> None:
@@ -25,6 +28,43 @@ def check_data(x: object, module: nn.Module, total: object = None) -> None:
     if not x.is_floating_point() or dtype not in (None, x.dtype):
         raise TypeError(expected(f"{dtype or 'floating-point'} data", "x", x.dtype))
     check_batch(tuple(x.shape), module.data_shape, total)  # type: ignore[arg-type]
+
+
+def check_values(x: torch.Tensor, support: Any = None) -> None:
+    """Refuses data that are not finite, or outside the support of their distribution.
+
+    Args:
+        x: The data.
+        support: The host's constraint, such as `constraints.boolean`; `None` for any values.
+
+    Raises:
+        ValueError: If `x` has NaN or infinite entries, or values outside the support.
+    """
+    values = x.detach()
+    check_finite(values.cpu().numpy(), "x")
+    if support is not None:
+        inside = support.check(values)
+        check_inside(inside.cpu().numpy(), values.cpu().numpy(), "x", repr(support))
+
+
+def check_part(fn: object, event_shape: torch.Size | None, name: str) -> Any:
+    """Refuses what a part returns if it is no distribution, or one of another event shape.
+
+    Args:
+        fn: What the part has returned.
+        event_shape: The shape that the event must have, `None` for any.
+        name: The part.
+
+    Raises:
+        TypeError: If `fn` is no distribution.
+        ValueError: If `fn` has another event shape.
+    """
+    if not isinstance(fn, Distribution):
+        raise TypeError(expected("a part that returns a distribution", name, type(fn).__name__))
+    if event_shape is not None and fn.event_shape != event_shape:
+        what = f"a distribution of event shape {tuple(event_shape)}"
+        raise ValueError(expected(what, name, f"event shape {tuple(fn.event_shape)}"))
+    return fn
 
 
 def data_plate(x: torch.Tensor, total: int | None) -> pyro.plate:

@@ -3,9 +3,11 @@
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
-from entropy_core.checks import check_positive_int, expected
+from entropy_core.checks import check_positive, check_positive_int, expected
 
 
 class NormalEncoder(nn.Module):
@@ -24,7 +26,7 @@ class NormalEncoder(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, x: Float[Tensor, "*batch"]) -> dist.Distribution:
+    def forward(self, x: Float[Tensor, "*batch"]) -> Distribution:
         """`q(z|x)`, of event shape `(H,)`.
 
         Raises:
@@ -63,6 +65,90 @@ class LinearNormalEncoder(nn.Module):
         self.net = nn.Linear(data_dim, latent_dim, dtype=dtype)
         self.log_variance = nn.Parameter(torch.zeros(latent_dim, dtype=dtype))
 
-    def forward(self, x: Float[Tensor, "*batch data_dim"]) -> dist.Distribution:
+    def forward(self, x: Float[Tensor, "*batch data_dim"]) -> Distribution:
         """`q(z|x)`, of event shape `(H,)`."""
         return dist.Normal(self.net(x), torch.exp(0.5 * self.log_variance)).to_event(1)
+
+
+class FullNormalEncoder(nn.Module):
+    """The encoder `q(z|x) = N(z; m(x), L(x) L(x)^T)` with a full covariance (Yu 2020, Sec. 3.3).
+
+    The Cholesky factor is `L = diag(tau) U` with a unit lower triangular `U`, so that the entropy
+    depends on `tau` alone, `1/2 sum_h log(2 pi e tau_h^2)`, and `log tau_h` scales row `h`.
+
+    Args:
+        net: Maps data `(..., D)` to `(..., H (H + 3) / 2)`: the means `m`, then `log tau^2`, then
+            the rows of `U` below its diagonal.
+        latent_dim: The number of latent variables, `H`.
+
+    Raises:
+        ValueError: If `latent_dim` is no positive integer.
+
+    Example:
+        >>> from pyro_entropy import MLP
+        >>> FullNormalEncoder(MLP(4, 3 * 6 // 2), 3)(torch.zeros(8, 4)).scale_tril.shape
+        torch.Size([8, 3, 3])
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, net: nn.Module, latent_dim: int) -> None:
+        super().__init__()
+        check_positive_int(latent_dim, "latent_dim")
+        self.net = net
+        self.latent_dim = latent_dim
+        rows, columns = torch.tril_indices(latent_dim, latent_dim, -1)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("columns", columns, persistent=False)
+
+    def forward(self, x: Float[Tensor, "*batch"]) -> Distribution:
+        """`q(z|x)`, of event shape `(H,)`.
+
+        Raises:
+            ValueError: If the net's output has another last dimension than `H (H + 3) / 2`.
+        """
+        out, h = self.net(x), self.latent_dim
+        if out.shape[-1] != h * (h + 3) // 2:
+            what = f"an output of shape (..., {h * (h + 3) // 2})"
+            raise ValueError(expected(what, "net", tuple(out.shape)))
+        loc, log_variance, below = out.split([h, h, h * (h - 1) // 2], dim=-1)
+        unit = torch.eye(h, dtype=out.dtype, device=out.device).repeat(*below.shape[:-1], 1, 1)
+        unit[..., self.rows, self.columns] = below
+        scale_tril = torch.exp(0.5 * log_variance)[..., None] * unit
+        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
+
+
+class ConstantNormalEncoder(nn.Module):
+    """The encoder `q(z|x) = N(z; m(x), Sigma)` with a constant diagonal `Sigma`.
+
+    Fyffe 2020, Sec. 4.3.
+
+    Args:
+        net: Maps data `(..., D)` to the means `(..., H)`.
+        variance: The diagonal of `Sigma`: one number, or one for each latent. Nothing trains it.
+        dtype: The float type of `Sigma`; the default is torch's.
+
+    Raises:
+        ValueError: If a variance is not positive.
+
+    Example:
+        >>> from pyro_entropy import MLP
+        >>> ConstantNormalEncoder(MLP(4, 3), 0.01)(torch.zeros(8, 4)).variance[0]
+        tensor([0.0100, 0.0100, 0.0100])
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self, net: nn.Module, variance: float | ArrayLike = 1.0, *, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.net = net
+        scale = check_positive(variance, "variance") ** 0.5
+        dtype = dtype or torch.get_default_dtype()
+        self.register_buffer("scale", torch.tensor(scale, dtype=dtype), persistent=False)
+
+    def forward(self, x: Float[Tensor, "*batch"]) -> Distribution:
+        """`q(z|x)`, of event shape `(H,)`."""
+        return dist.Normal(self.net(x), self.scale).to_event(1)

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pyro
-import pyro.distributions as dist
 import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from pyro.nn import PyroModule
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from entropy_core import weights as weights_file
-from entropy_core.checks import check_finite
-from pyro_entropy.data import check_data, data_plate
+from entropy_core.checks import check_positive_int, expected
+from pyro_entropy.data import check_data, check_part, check_values, data_plate
+from pyro_entropy.priors import FloatingNormalPrior
 
 _serial_numbers = itertools.count()
 
@@ -70,45 +71,85 @@ class VAE(nn.Module):
         """The decoder `p(x|z)`."""
         return self.model.decoder
 
-    def encode(self, x: Float[Tensor, "B *data_shape"]) -> dist.Distribution:
+    def encode(self, x: Float[Tensor, "B *data_shape"]) -> Distribution:
         """`q(z|x)`, of batch shape `(B,)`.
 
         Raises:
             TypeError: If `x` is no tensor, or not of the model's float type.
-            ValueError: If `x` has another shape than the data, or values that are not finite.
+            ValueError: If `x` has another shape than the data, or values that are not finite, or
+                outside the support that the decoder names.
         """
         check_data(x, self.guide)
-        check_finite(x.detach().cpu().numpy(), "x")
+        check_values(x, getattr(self.decoder, "support", None))
         return self.encoder(x)
 
-    def decode(self, z: Float[Tensor, "*batch H"]) -> dist.Distribution:
+    def decode(self, z: Float[Tensor, "*batch H"]) -> Distribution:
         """`p(x|z)`, of batch shape `(*batch,)`."""
         return self.decoder(z)
 
+    def reconstruct(self, x: Float[Tensor, "B *data_shape"]) -> Float[Tensor, "B *data_shape"]:
+        """The mean of `p(x|z)` at the mean of `q(z|x)`, of the shape of `x`.
+
+        Raises:
+            TypeError: If `x` is no tensor, or not of the model's float type.
+            ValueError: As `encode` does.
+        """
+        return self.decode(self.encode(x).mean).mean
+
+    @torch.no_grad()
+    def generate(self, num_samples: int, *, mean: bool = False) -> Float[Tensor, "n *data_shape"]:
+        """New data points: `x ~ p(x|z)` with `z ~ p(z)`, of shape `(num_samples, *data_shape)`.
+
+        Args:
+            num_samples: The number of data points.
+            mean: Whether to return the means of `p(x|z)` instead of draws.
+
+        Raises:
+            ValueError: If `num_samples` is no positive integer.
+        """
+        check_positive_int(num_samples, "num_samples")
+        fn = self.decode(self.prior().sample((num_samples,)))
+        return fn.mean if mean else fn.sample()
+
+    @torch.no_grad()
+    def fit_floating_prior(
+        self, data: Float[Tensor, "N *data_shape"], *, batch_size: int = 1000
+    ) -> "VAE":
+        """Sets the floating prior to the second moments of the latents over a data set.
+
+        `S^2 = mean_n E_q[z z^T]`, which is `Sigma + M` for a constant `Sigma` (Fyffe 2020, Eq. 4).
+
+        Args:
+            data: The data set, of shape `(N, *data_shape)`.
+            batch_size: How many data points to encode together.
+
+        Raises:
+            TypeError: If the prior is no `FloatingNormalPrior`, or `data` are no tensor.
+            ValueError: As `encode` does.
+        """
+        prior = self.prior
+        if not isinstance(prior, FloatingNormalPrior):
+            raise TypeError(expected("a FloatingNormalPrior", "prior", type(prior).__name__))
+        check_positive_int(batch_size, "batch_size")
+        moments = [prior.moments(self.encode(x)) for x in data.split(batch_size)]
+        prior.set_moments(torch.stack(moments).sum(0) / len(data))
+        return self
+
     def get_weights(self) -> weights_file.Weights:
-        """The parameters as arrays, by the keys of `entropy_core.weights`."""
-        return {
-            key: parameter.detach().cpu().numpy().copy()
-            for key, parameter in self._keyed_parameters()
-        }
+        """The parameters and buffers as arrays, by the keys of `entropy_core.weights`."""
+        return {key: tensor.cpu().numpy().copy() for key, tensor in self._keyed_state().items()}
 
     def set_weights(self, weights: Mapping[str, ArrayLike]) -> "VAE":
-        """Copies arrays into the parameters, by the keys of `entropy_core.weights`.
+        """Copies arrays into the parameters and buffers, by the keys of `entropy_core.weights`.
 
         Raises:
             ValueError: If keys are missing, extra or misshapen; then no parameter has changed.
         """
-        parameters = dict(self._keyed_parameters())
-        weights_file.check_weights(
-            weights,
-            {
-                key: (tuple(p.shape), p.detach().cpu().numpy().dtype)
-                for key, p in parameters.items()
-            },
-        )
-        with torch.no_grad():
-            for key, parameter in parameters.items():
-                parameter.copy_(torch.as_tensor(np.array(weights[key])))
+        state = self._keyed_state()
+        shapes = {key: (tuple(t.shape), t.cpu().numpy().dtype) for key, t in state.items()}
+        weights_file.check_weights(weights, shapes)
+        for key, tensor in state.items():
+            tensor.copy_(torch.as_tensor(np.array(weights[key])))
         return self
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
@@ -126,9 +167,9 @@ class VAE(nn.Module):
         """
         return self.set_weights(weights_file.load_weights(path)[0])
 
-    def _keyed_parameters(self) -> list[tuple[str, nn.Parameter]]:
+    def _keyed_state(self) -> dict[str, Tensor]:
         # "model.decoder.net.weight" -> "decoder.net.weight"
-        return [(name.partition(".")[2], p) for name, p in self.named_parameters()]
+        return {name.partition(".")[2]: tensor for name, tensor in self.state_dict().items()}
 
 
 class _Root(PyroModule):
@@ -164,8 +205,13 @@ class _Model(_Root):
     def forward(self, x: Tensor, total: int | None = None) -> None:
         check_data(x, self, total)
         with data_plate(x, total):
-            z = pyro.sample("z", self.prior())
-            pyro.sample("x", self.decoder(z), obs=x)
+            prior = check_part(self.prior(), None, "prior")
+            z = pyro.sample("z", prior)
+            # Replayed, `z` is the guide's.
+            if z.shape[1:][-len(prior.event_shape) :] != prior.event_shape:
+                what = f"latents of the prior's shape {tuple(prior.event_shape)}"
+                raise ValueError(expected(what, "encoder", f"shape {tuple(z.shape[1:])}"))
+            pyro.sample("x", check_part(self.decoder(z), x.shape[1:], "decoder"), obs=x)
 
 
 class _Guide(_Root):
@@ -179,4 +225,4 @@ class _Guide(_Root):
     def forward(self, x: Tensor, total: int | None = None) -> Tensor:
         check_data(x, self, total)
         with data_plate(x, total):
-            return pyro.sample("z", self.encoder(x))
+            return pyro.sample("z", check_part(self.encoder(x), None, "encoder"))

@@ -1,0 +1,95 @@
+"""The weights of a VAE-2 from those of a VAE-1 with the same distribution of data, and back.
+
+A decoder whose first weight is `W_0` and a standard normal prior make the same data as one with
+`W_0 A^(-1/2)` and the prior `N(0, A)`, with the length `alpha_h` of column `h` of `W_0`. An encoder
+that follows, `m' = A^(1/2) m` and `tau' = A^(1/2) tau`, keeps the ELBO (Damm et al. 2023,
+Theorem 2). The entropies of prior and encoder both grow by `1/2 log det A`.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entropy_core.checks import expected
+from entropy_core.weights import Weights
+
+_FIRST = "decoder.net.layer_0.weight"
+_PRIOR = "prior.log_variance"
+
+Arrays = Mapping[str, NDArray[np.floating]]
+
+
+def vae1_to_vae2(weights: Arrays) -> Weights:
+    """The weights of the `VAE2` that is the same model as a `VAE1`.
+
+    Both have the same sizes; either backend's `get_weights` and `set_weights` will do.
+
+    Args:
+        weights: The weights of a `VAE1`.
+
+    Raises:
+        ValueError: If `weights` are not those of a `VAE1`, or a column of the decoder's first
+            weight is zero: that latent's prior variance would be zero.
+
+    Example:
+        >>> from pyro_entropy import VAE1, VAE2
+        >>> vae1, vae2 = VAE1(4, 2), VAE2(4, 2)
+        >>> _ = vae2.set_weights(vae1_to_vae2(vae1.get_weights()))
+    """
+    if _FIRST not in weights or _PRIOR in weights:
+        raise ValueError(expected("the weights of a VAE1", "weights", sorted(weights)))
+    columns = weights[_FIRST].astype(np.float64)
+    alpha = np.linalg.norm(columns, axis=0)
+    if not alpha.all():
+        zero = np.flatnonzero(alpha == 0).tolist()
+        raise ValueError(expected(f"columns of `{_FIRST}` other than zero", "weights", zero))
+    converted = _scaled_encoder(weights, alpha)
+    converted[_FIRST] = (columns / alpha).astype(weights[_FIRST].dtype)
+    converted[_PRIOR] = (2 * np.log(alpha)).astype(weights[_FIRST].dtype)
+    return converted
+
+
+def vae2_to_vae1(weights: Arrays) -> Weights:
+    """The weights of the `VAE1` that is the same model as a `VAE2`.
+
+    Args:
+        weights: The weights of a `VAE2`.
+
+    Raises:
+        ValueError: If `weights` are not those of a `VAE2`, or a column of the decoder's first
+            weight is zero.
+
+    Example:
+        >>> from numpyro_entropy import VAE1, VAE2
+        >>> import jax
+        >>> vae1, vae2 = VAE1(4, 2), VAE2(4, 2)
+        >>> weights = vae2.get_weights(vae2.init(jax.random.key(0)))
+        >>> params = vae1.set_weights(vae2_to_vae1(weights))
+    """
+    if _FIRST not in weights or _PRIOR not in weights:
+        raise ValueError(expected("the weights of a VAE2", "weights", sorted(weights)))
+    columns = weights[_FIRST].astype(np.float64)
+    lengths = np.linalg.norm(columns, axis=0)
+    if not lengths.all():
+        zero = np.flatnonzero(lengths == 0).tolist()
+        raise ValueError(expected(f"columns of `{_FIRST}` other than zero", "weights", zero))
+    alpha = np.exp(0.5 * weights[_PRIOR].astype(np.float64))
+    converted = _scaled_encoder(weights, 1 / alpha)
+    converted[_FIRST] = (columns / lengths * alpha).astype(weights[_FIRST].dtype)
+    del converted[_PRIOR]
+    return converted
+
+
+def _scaled_encoder(weights: Arrays, factor: NDArray[np.float64]) -> Weights:
+    """The weights of an encoder that gives its latents times `factor`."""
+    layers = {key.split(".")[2] for key in weights if key.startswith("encoder.net.layer_")}
+    last = max(layers, key=lambda name: int(name.removeprefix("layer_")))
+    weight, bias = (weights[f"encoder.net.{last}.{name}"] for name in ("weight", "bias"))
+    # The first H outputs are the means, the others the log-variances.
+    means = np.concatenate([factor, np.ones_like(factor)])
+    log_variances = np.concatenate([np.zeros_like(factor), 2 * np.log(factor)])
+    converted = dict(weights)
+    converted[f"encoder.net.{last}.weight"] = (weight * means[:, None]).astype(weight.dtype)
+    converted[f"encoder.net.{last}.bias"] = (bias * means + log_variances).astype(bias.dtype)
+    return converted
