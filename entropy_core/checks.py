@@ -1,6 +1,6 @@
 """The one form that every error at the border takes: ``expected X for `name`; got Y``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,6 +81,21 @@ def check_inside(inside: NDArray[np.bool_], x: NDArray[np.generic], name: str, w
         first = tuple(int(i) for i in np.argwhere(~inside)[0])
         got = f"{int((~inside).sum())} outside, first at {first}: {x[first]}"
         raise ValueError(expected(f"values in {where}", name, got))
+
+
+def check_outside(counts: Mapping[str, int | NDArray[np.integer]]) -> None:
+    """Refuses observations outside the support of their distribution.
+
+    Args:
+        counts: For each observed site the number of values outside.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for site, count in counts.items():
+        if count:
+            what = "values in the support of their distribution"
+            raise ValueError(expected(what, site, f"{count} outside"))
 
 
 def check_finite(x: NDArray[np.generic], name: str) -> None:

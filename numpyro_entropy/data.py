@@ -47,7 +47,8 @@ def check_values(x: jax.Array | np.ndarray, support: Any = None) -> None:
         return
     check_finite(np.asarray(x), "x")
     if support is not None:
-        check_inside(np.asarray(support(x)), np.asarray(x), "x", repr(support))
+        x = np.asarray(x)
+        check_inside(np.asarray(support(x)), x, "x", repr(support))
 
 
 def check_part(fn: object, event_shape: tuple[int, ...] | None, name: str) -> dist.Distribution:

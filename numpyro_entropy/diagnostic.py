@@ -10,12 +10,13 @@ from jax import random
 from jaxtyping import Array
 
 from entropy_core.accumulate import Accumulator
-from entropy_core.checks import check_finite, check_positive_int, expected
+from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
 from entropy_core.groups import CollapseThresholds
 from entropy_core.records import TraceTerms, summed
 from entropy_core.report import EntropyReport
 from entropy_core.terms import find_data_plate
 from numpyro_entropy.params import Params, check_params
+from numpyro_entropy.support import outside_support
 from numpyro_entropy.terms import Trace, latent_terms, site_terms
 from numpyro_entropy.traces import get_traces, pair_shapes
 
@@ -87,15 +88,18 @@ class EntropySumDiagnostic:
             batch_size: How many data points to look at together, where `batches` is an array.
 
         Raises:
-            ValueError: If there is no batch, a batch has NaN or infinite entries, `params` are not
-                complete, or the guide lacks a latent site of the model.
+            ValueError: If there is no batch, a batch has NaN or infinite entries or observations
+                outside their support, `params` are not complete, or the guide lacks a latent site
+                of the model.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         for i, args in enumerate(_arguments(batches, batch_size)):
             if i == 0:
                 check_params(params, pair_shapes(self.model, self.guide, args, {}))
             keys = random.split(random.fold_in(rng_key, i), self.num_particles)
-            sums.add([jax.device_get(self._particle(key, params, args)) for key in keys])
+            draws = [jax.device_get(self._particle(key, params, args)) for key in keys]
+            check_outside(draws[0][1])
+            sums.add([terms for terms, _ in draws])
         return EntropyReport.from_accumulator(sums, self.thresholds, library=numpyro)
 
     def from_traces(
@@ -111,9 +115,11 @@ class EntropySumDiagnostic:
         sums.add([jax.device_get(self._read(model_trace, guide_trace, rng_key))])
         return EntropyReport.from_accumulator(sums, self.thresholds, library=numpyro)
 
-    def _trace_and_read(self, rng_key: Array, params: Params, args: tuple) -> TraceTerms:
+    def _trace_and_read(
+        self, rng_key: Array, params: Params, args: tuple
+    ) -> tuple[TraceTerms, dict[str, Array]]:
         traces, _ = get_traces(rng_key, params, self.model, self.guide, args, {})
-        return self._read(*traces, rng_key)
+        return self._read(*traces, rng_key), outside_support(traces[0])
 
     def _read(self, model_trace: Trace, guide_trace: Trace, rng_key: Array | None) -> TraceTerms:
         sites = site_terms(

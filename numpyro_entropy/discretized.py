@@ -11,6 +11,8 @@ from jaxtyping import Array
 from numpyro.distributions import constraints
 from numpyro.distributions.util import promote_shapes, validate_sample
 
+from numpyro_entropy.nets import AnyArray
+
 
 class UnitGrid(constraints.Constraint):
     """The levels `0, 1 / (n - 1), ..., 1`.
@@ -24,10 +26,10 @@ class UnitGrid(constraints.Constraint):
     def __init__(self, num_levels: int) -> None:
         self.num_levels = num_levels
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: AnyArray) -> AnyArray:
         """Whether each value is a level, to a thousandth of the distance between two."""
-        k = jnp.asarray(x) * (self.num_levels - 1)
-        near = jnp.abs(k - jnp.round(k)) < 1e-3
+        k = x * (self.num_levels - 1)
+        near = abs(k - k.round()) < 1e-3
         return near & (k > -0.5) & (k < self.num_levels - 0.5)
 
     def __repr__(self) -> str:

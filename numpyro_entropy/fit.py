@@ -18,6 +18,7 @@ from entropy_core.training import train
 from numpyro_entropy.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos import Standard_ELBO
 from numpyro_entropy.params import Params, check_params
+from numpyro_entropy.support import check_observations
 
 
 class FitResult(NamedTuple):
@@ -71,8 +72,8 @@ def fit(
 
     Raises:
         TypeError: If `data` is no array.
-        ValueError: If `data` is empty or not finite, a number is no positive integer, or
-            `init_params` are not complete.
+        ValueError: If `data` is empty, not finite or outside the support of its distribution, a
+            number is no positive integer, or `init_params` are not complete.
         FloatingPointError: If a loss is NaN or infinite.
 
     Example:
@@ -101,6 +102,7 @@ def fit(
     if init_params is not None:
         check_params(init_params, {**svi.get_params(state), **(state.mutable_state or {})})
         state = svi.init(init_key, data[:batch_size], init_params=init_params)
+    check_observations(init_key, svi.get_params(state), model, guide, data, batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
     glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
 

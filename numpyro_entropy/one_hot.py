@@ -7,13 +7,14 @@ from jaxtyping import Array
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
+from numpyro_entropy.nets import AnyArray
+
 
 class _OneHot(constraints.ParameterFreeConstraint):
     is_discrete = True
     event_dim = 1
 
-    def __call__(self, x: Array) -> Array:
-        x = jnp.asarray(x)
+    def __call__(self, x: AnyArray) -> AnyArray:
         return ((x == 0) | (x == 1)).all(-1) & (x.sum(-1) == 1)
 
     def feasible_like(self, prototype: Array) -> Array:

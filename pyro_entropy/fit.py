@@ -16,6 +16,7 @@ from entropy_core.report import EntropyReport
 from entropy_core.training import train
 from pyro_entropy.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos import Standard_ELBO
+from pyro_entropy.support import check_observations
 
 
 class FitResult(NamedTuple):
@@ -64,8 +65,9 @@ def fit(
 
     Raises:
         TypeError: If `data` is no tensor.
-        ValueError: If `data` is empty or not finite, a number is no positive integer, or Pyro's
-            param store holds other tensors under the names of the parameters.
+        ValueError: If `data` is empty, not finite or outside the support of its distribution, a
+            number is no positive integer, or Pyro's param store holds other tensors under the names
+            of the parameters.
         FloatingPointError: If a loss is NaN or infinite.
 
     Example:
@@ -87,6 +89,7 @@ def fit(
     num_data = len(data)
     batch_size = min(batch_size, num_data)
     check_param_store(model, guide, data[:batch_size])
+    check_observations(model, guide, data, batch_size)
     optim = optim or Adam({"lr": 1e-3})
     svi = SVI(model, guide, optim, loss or Standard_ELBO())
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
