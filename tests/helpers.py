@@ -25,9 +25,14 @@ def data(num: int = B, dim: int = D, seed: int = 0) -> np.ndarray:
 def random_weights(weights: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
     """Other weights of the same shapes, far from any optimum."""
     rng = np.random.default_rng(seed)
-    return {
-        key: np.asarray(0.5 * rng.standard_normal(w.shape)) for key, w in sorted(weights.items())
-    }
+    drawn = {}
+    for key, w in sorted(weights.items()):
+        drawn[key] = np.asarray(0.5 * rng.standard_normal(w.shape))
+        if key.endswith(".variance"):
+            drawn[key] = np.exp(drawn[key])
+        if key.endswith(".covariance"):
+            drawn[key] = drawn[key] @ drawn[key].T + np.eye(len(w))
+    return drawn
 
 
 def assert_identity(terms) -> None:
