@@ -17,6 +17,8 @@ install_import_hook(["entropy_core", "numpyro_entropy", "pyro_entropy"], "bearty
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+# Most functions here run a few times: compiling them well takes longer than running them.
+jax.config.update("jax_disable_most_optimizations", True)
 torch.set_num_threads(1)
 
 

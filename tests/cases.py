@@ -1,4 +1,4 @@
-"""The table that drives the tests of variants and parts: one line a case, the same in both backends.
+"""The table that drives the tests of variants and parts: one line a case, for both backends.
 
 Each line takes the package, `pyro_entropy` or `numpyro_entropy`, and a float type of its host.
 """
@@ -81,9 +81,7 @@ VARIANTS = {
         lambda m, dtype: m.ConstantVarianceVAE(D, H, encoder_variance=0.1, **NETS, dtype=dtype),
         constants=S2,
     ),
-    "EDVAE": Case(
-        lambda m, dtype: m.EDVAE(D, H, num_components=3, **NETS, dtype=dtype), sampled=Z
-    ),
+    "EDVAE": Case(lambda m, dtype: m.EDVAE(D, H, num_components=3, **NETS, dtype=dtype), sampled=Z),
 }
 
 PARTS = {

@@ -31,7 +31,7 @@ def random_weights(weights: Mapping[str, np.ndarray], seed: int = 0) -> dict[str
         if key.endswith(".variance"):
             drawn[key] = np.exp(drawn[key])
         if key.endswith(".covariance"):
-            drawn[key] = drawn[key] @ drawn[key].T + np.eye(len(w))
+            drawn[key] = drawn[key] @ drawn[key].T + np.eye(w.shape[0])
     return drawn
 
 

@@ -10,7 +10,7 @@ import optax
 import pytest
 from flax import linen as nn
 from jax import random
-from numpyro.handlers import replay, seed, substitute, trace
+from numpyro.handlers import seed, substitute
 from numpyro.infer import SVI
 from numpyro.infer.util import log_density
 
@@ -56,48 +56,6 @@ def loss_and_grads(vae, x):
     )
 
 
-@TABLE
-@DTYPES
-def test_shapes_sites_and_float_types(name, dtype):
-    vae, x = VARIANTS[name](dtype), batch(dtype)
-    params = init(vae)
-    traces = {}
-
-    @jax.jit
-    def values_and_log_probs(params):
-        traces["guide"] = trace(seed(substitute(vae.guide, params), KEY)).get_trace(x)
-        model = substitute(replay(vae.model, traces["guide"]), params)
-        traces["model"] = trace(seed(model, KEY)).get_trace(x)
-        sites = [traces["guide"]["z"], traces["model"]["z"], traces["model"]["x"]]
-        return [(site["value"], site["fn"].log_prob(site["value"])) for site in sites]
-
-    results = values_and_log_probs(params)
-    assert {n for n, s in traces["model"].items() if s["type"] == "sample"} == {"z", "x"}
-    for site in (traces["guide"]["z"], traces["model"]["z"], traces["model"]["x"]):
-        assert [frame.name for frame in site["cond_indep_stack"]] == ["data"]
-    assert [value.shape for value, _ in results] == [(B, H), (B, H), (B, D)]
-    for _, log_prob in results:
-        assert log_prob.shape == (B,)
-        assert np.isfinite(log_prob).all()
-    assert vae.encode(params, x).mean.shape == (B, H)
-    assert vae.decode(params, jnp.zeros((2, B, H), dtype)).batch_shape == (2, B)
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
-    # The draws are NumPyro's, and those are in JAX's default float type, whatever the model's.
-    assert vae.encode(params, x).mean.dtype == dtype
-
-
-@TABLE
-@DTYPES
-def test_gradients_reach_every_parameter_and_a_step_lowers_the_loss(name, dtype):
-    vae = VARIANTS[name](dtype)
-    function, params = loss_and_grads(vae, batch(dtype)), init(vae)
-    loss, grads = function(params)
-    assert len(jax.tree.leaves(grads)) == LEAVES[name]
-    assert all(np.abs(grad).max() > 0 for grad in jax.tree.leaves(grads))
-    stepped = jax.tree.map(lambda param, grad: param - 1e-4 * grad, params, grads)
-    assert function(stepped)[0] < loss
-
-
 def test_vaes_of_different_shapes_train_side_by_side():
     # The same site names for parameters of other shapes: nothing is kept between them.
     vaes = [VAE1(D, H, hidden=HIDDEN), VAE1(D, H + 1, hidden=(8,))]
@@ -112,24 +70,6 @@ def test_vaes_of_different_shapes_train_side_by_side():
             assert np.any(old != new)
         q = jax.eval_shape(vae.encode, after, batch())
         assert q.event_shape == (vae.prior.latent_dim,)
-
-
-@TABLE
-def test_weights_round_trip(name, tmp_path):
-    vae, x = VARIANTS[name](jnp.float32), batch(jnp.float32)
-    params = init(vae)
-    vae.save_weights(params, tmp_path / "vae.safetensors")
-    for loaded in (
-        vae.load_weights(tmp_path / "vae.safetensors"),
-        vae.set_weights(vae.get_weights(params)),
-    ):
-        assert shapes_and_dtypes(loaded) == shapes_and_dtypes(params)
-        np.testing.assert_array_equal(vae.encode(loaded, x).mean, vae.encode(params, x).mean)
-    double = VARIANTS[name](jnp.float64)
-    loaded = double.load_weights(tmp_path / "vae.safetensors")
-    assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {jnp.dtype(jnp.float64)}
-    for key, weight in double.get_weights(loaded).items():
-        np.testing.assert_array_equal(weight, vae.get_weights(params)[key])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pyro
 import pytest
 import torch
 from pyro.infer import SVI
-from pyro.poutine import trace
 from torch import nn
 
 import pyro_entropy
