@@ -87,7 +87,7 @@ def check_outside(counts: Mapping[str, int | NDArray[np.integer]]) -> None:
     """Refuses observations outside the support of their distribution.
 
     Args:
-        counts: For each observed site the number of values outside.
+        counts: For each observed site the number of elements of its batch outside.
 
     Raises:
         ValueError: If there is one.
@@ -95,7 +95,7 @@ def check_outside(counts: Mapping[str, int | NDArray[np.integer]]) -> None:
     for site, count in counts.items():
         if count:
             what = "values in the support of their distribution"
-            raise ValueError(expected(what, site, f"{count} outside"))
+            raise ValueError(expected(what, site, f"{count} elements of its batch outside"))
 
 
 def check_finite(x: NDArray[np.generic], name: str) -> None:

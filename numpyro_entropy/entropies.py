@@ -8,6 +8,8 @@ from numpyro.distributions import ExpandedDistribution, MaskedDistribution
 from numpyro.distributions.kl import kl_divergence
 from numpyro.distributions.util import scale_and_mask, sum_rightmost
 
+from numpyro_entropy.discretized import Discretized
+
 Mask = Array | bool | None
 
 
@@ -30,9 +32,12 @@ def closed_entropy(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
         entropy = closed_entropy(fn.base_dist)
         return None if entropy is None else jnp.broadcast_to(entropy, fn.batch_shape)
     if isinstance(fn, dist.BernoulliLogits):
-        # The host's own is NaN for logits from -87 down, where their probability is zero.
+        # The host's own is NaN in float32 for logits from -84 down.
         entropy = nn.softplus(fn.logits) - fn.logits * nn.sigmoid(fn.logits)
         return jnp.broadcast_to(entropy, fn.batch_shape)
+    if isinstance(fn, Discretized):
+        # A sum over hundreds of levels for each variable: fresh draws cost far less.
+        return None
     try:
         return jnp.broadcast_to(fn.entropy(), fn.batch_shape)
     except NotImplementedError:

@@ -15,8 +15,9 @@ from entropy_core.checks import expected
 
 Params = dict[str, Any]
 
-# flax_module registers the parameters of the net "decoder.net" as the site "decoder.net$params".
-NET = "$params"
+# The host registers the parameters of the net "decoder.net" as the site "decoder.net$params", and
+# state such as running statistics as "decoder.net$state", under a key "state".
+NET, STATE = "$params", "$state"
 
 
 def init_params(rng_key: Array, fn: Callable, *args: Any) -> Params:
@@ -85,7 +86,10 @@ def _weight_to_kernel(weight: np.ndarray) -> np.ndarray:
 
 def _weights_key(path: tuple) -> tuple[str, bool]:
     # ("decoder.net$params", "layer_0", "kernel") -> "decoder.net.layer_0.weight"
-    *parents, name = [_path_name(entry).removesuffix(NET) for entry in path]
+    first, *rest = map(_path_name, path)
+    if first.endswith(STATE):
+        rest = rest[1:]
+    *parents, name = [first.removesuffix(NET).removesuffix(STATE), *rest]
     is_kernel = bool(parents) and name == "kernel"
     return ".".join([*parents, "weight" if is_kernel else name]), is_kernel
 

@@ -16,7 +16,7 @@ from numpyro_entropy.traces import get_traces
 
 
 def outside_support(model_trace: Trace) -> dict[str, Array]:
-    """For each observed site how many of its values are outside its support; none where masked."""
+    """How many elements of its batch are outside its support, for each observed site not masked."""
     return {
         name: jnp.sum(~jnp.asarray(site["fn"].support(site["value"])))
         for name, site in sample_sites(model_trace).items()
@@ -34,7 +34,7 @@ def check_observations(
 ) -> None:
     """Passes once over a data set and refuses observations outside their support.
 
-    NumPyro looks at no values, unless its validation is on.
+    NumPyro itself looks at them where its validation is on, and then warns at most.
 
     Raises:
         ValueError: If an observed site has values outside its support.

@@ -1,13 +1,14 @@
 """The diagnostic that compares the ELBO of any model and guide with its sum of entropies."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
 import torch
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
-from torch import Tensor
+from torch import Tensor, nn
 
 from entropy_core.accumulate import Accumulator
 from entropy_core.checks import check_finite, check_positive_int, expected
@@ -67,7 +68,7 @@ class EntropySumDiagnostic:
 
     @torch.no_grad()
     def run(self, batches: Tensor | Iterable, *, batch_size: int = 1000) -> EntropyReport:
-        """Passes once over the data.
+        """Passes once over the data, with modules in evaluation mode.
 
         Args:
             batches: A tensor whose first dimension is that of the data points, or an iterable of
@@ -80,8 +81,9 @@ class EntropySumDiagnostic:
             NotImplementedError: If a site is enumerated.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
-        for args in _arguments(batches, batch_size):
-            sums.add([self._particle(args) for _ in range(self.num_particles)])
+        with _evaluating(self.model, self.guide):
+            for args in _arguments(batches, batch_size):
+                sums.add([self._particle(args) for _ in range(self.num_particles)])
         return EntropyReport.from_accumulator(sums, self.thresholds, library=pyro)
 
     @torch.no_grad()
@@ -112,6 +114,20 @@ class EntropySumDiagnostic:
             data_plate=plate,
         )
         return map_arrays(_to_numpy, terms)
+
+
+@contextmanager
+def _evaluating(*fns: Callable) -> Iterator[None]:
+    """Modules in evaluation mode: a look at running statistics must not move them."""
+    modules = [m for fn in fns if isinstance(fn, nn.Module) for m in fn.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
 
 
 def _arguments(batches: Tensor | Iterable, batch_size: int) -> Iterator[tuple]:

@@ -7,6 +7,8 @@ from pyro.distributions.util import scale_and_mask, sum_rightmost
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from pyro_entropy.discretized import Discretized
+
 
 def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
     """The entropy of `fn` in closed form, or `None` where the host has none.
@@ -24,6 +26,9 @@ def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
     if isinstance(fn, dist.Independent):
         entropy = closed_entropy(fn.base_dist)
         return None if entropy is None else sum_rightmost(entropy, fn.reinterpreted_batch_ndims)
+    if isinstance(fn, Discretized):
+        # A sum over hundreds of levels for each variable: fresh draws cost far less.
+        return None
     try:
         return fn.entropy()
     except NotImplementedError:

@@ -14,7 +14,7 @@ from pyro_entropy.terms import sample_sites
 
 
 def outside_support(model_trace: Trace) -> dict[str, int]:
-    """For each observed site how many of its values are outside its support; none where masked."""
+    """How many elements of its batch are outside its support, for each observed site not masked."""
     return {
         name: int((~site["fn"].support.check(site["value"])).sum())
         for name, site in sample_sites(model_trace).items()

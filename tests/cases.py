@@ -129,12 +129,14 @@ PARTS = {
             m, dtype, decoder=m.DiscretizedLogisticDecoder(mlp(m, dtype, H, D), dtype=dtype)
         ),
         "levels",
+        sampled=X,
     ),
     "discretised normal": Case(
         lambda m, dtype: with_parts(
             m, dtype, decoder=m.DiscretizedNormalDecoder(mlp(m, dtype, H, D), dtype=dtype)
         ),
         "levels",
+        sampled=X,
     ),
     "categorical": Case(
         lambda m, dtype: with_parts(

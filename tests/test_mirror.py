@@ -10,24 +10,38 @@ PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro; and what makes
 # a pair of traces is in Pyro's pyro.infer.enum.
-ONLY_FILES = {"numpyro": {"params.py", "traces.py"}, "pyro": set()}
+# NumPyro has no categorical distribution of one-hot vectors.
+ONLY_FILES = {"numpyro": {"params.py", "traces.py", "one_hot.py"}, "pyro": set()}
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
-HOST_ARGUMENTS = {"rng_key", "params", "init_params"}
+HOST_ARGUMENTS = {"rng_key", "params", "init_params", "key"}
 
 # Names that one host's own interface asks for and the other's does not have.
 HOST_NAMES = {
     "pyro": {
+        "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
+        "ContinuousBernoulli.rsample",  # `sample` in NumPyro
+        "Discretized.expand",
+        "FloatingNormalPrior.set_moments",  # in place in Pyro, new parameters in NumPyro
         "TermsELBO.differentiable_loss",  # pyro.infer.ELBO's interface
         "TermsELBO.loss",
         "TermsELBO.loss_and_grads",
+        "UnitGrid.check",  # `__call__` in NumPyro
+        "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
         "check_param_store",  # NumPyro has no store
     },
     "numpyro": {
+        "ContinuousBernoulli.sample",
+        "Decoder.param",  # parameters are made in the model
+        "FloatingNormalPrior.site",
         "TermsELBO.loss_with_mutable_state",  # numpyro.infer.ELBO's interface
         "VAE.init",  # Pyro's modules are initialised when they are made
         "VAE.model",  # modules in Pyro, methods here
         "VAE.guide",
+        "UnitGrid.__call__",
+        "UnitGrid.eq",  # the host's interface of a constraint
+        "UnitGrid.feasible_like",
+        "UnitGrid.tree_flatten",
         "apply_net",
     },
 }
@@ -35,6 +49,7 @@ HOST_NAMES = {
 # Signatures that differ for a reason.
 HOST_SIGNATURES = {
     "check_data",  # a Pyro module knows its data_shape and its float type
+    "UnitNormLinear",  # torch's and Linen's linear layers
     "VAE.prior",  # properties in Pyro, fields of a frozen dataclass in NumPyro
     "VAE.encoder",
     "VAE.decoder",
@@ -55,7 +70,15 @@ def arguments(function):
 
 def fields(class_):
     """The arguments of a dataclass's constructor."""
-    declared = [n for n in class_.body if isinstance(n, ast.AnnAssign)]
+    declared = [
+        n
+        for n in class_.body
+        if isinstance(n, ast.AnnAssign) and not ast.unparse(n.annotation).startswith("ClassVar")
+    ]
+    if not declared:
+        return []
+    if any(ast.unparse(base) == "Decoder" for base in class_.bases):
+        declared = [ast.parse("net: Any").body[0], *declared]
     names = [n.target.id for n in declared if n.target.id not in HOST_ARGUMENTS]
     plain = names[: names.index("_")] if "_" in names else names
     keyword = [n.target.id for n in declared if "kw_only=True" in ast.unparse(n)]

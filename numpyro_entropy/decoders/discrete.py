@@ -123,6 +123,7 @@ class DiscretizedLogisticDecoder(_DiscretizedDecoder):
     """The logistic distribution over the levels of 8-bit data, with one learned scale.
 
     Yu 2020, Sec. 4.2, see `DiscretizedLogistic`. Data are levels divided by the highest, `k / 255`.
+    The theorem makes no claim for this site, whose distribution is no exponential family.
 
     Args:
         net: Maps latents `(..., H)` to the locations `(..., D)`.
@@ -149,6 +150,7 @@ class DiscretizedNormalDecoder(_DiscretizedDecoder):
     """The normal distribution over the levels of 8-bit data, with one learned scale.
 
     Yu 2020, Sec. 4.2, see `DiscretizedNormal`. Data are levels divided by the highest, `k / 255`.
+    The theorem makes no claim for this site, whose distribution is no exponential family.
 
     Args:
         net: Maps latents `(..., H)` to the locations `(..., D)`.
