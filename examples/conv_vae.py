@@ -4,13 +4,12 @@ Beside the report of the entropy sum, each backend draws digits that it has not 
 of them, and digits of its own.
 
     python examples/conv_vae.py                           # both backends, from the same weights
-    python examples/conv_vae.py --backend numpyro --hidden 32 64 --num-data 4500
+    python examples/conv_vae.py --backend numpyro --hidden 8 16 32 --epochs 80
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,17 +19,13 @@ from entropy_core.closed_form import optimal_decoder_variance
 from entropy_core.report import EntropyReport, compare
 
 FINAL_LR = 0.05  # of the first one, reached along half a cosine
-COLUMNS = 12  # of the picture
+COLUMNS = 12  # images in a row of the picture
 
 Result = tuple[EntropyReport, np.ndarray, np.ndarray]  # with reconstructed and with new images
 
 
 def train_pyro(
-    x: np.ndarray,
-    seen: np.ndarray,
-    vae_args: dict[str, Any],
-    args: argparse.Namespace,
-    initial: Path | None,
+    x: np.ndarray, shown: np.ndarray, vae_args: dict, args: argparse.Namespace, initial: Path | None
 ) -> Result:
     """Trains in Pyro, on a GPU where there is one; `initial` holds the weights to start from."""
     import pyro
@@ -64,17 +59,13 @@ def train_pyro(
     )
     vae.save_weights(args.output / "pyro.safetensors")
     with torch.no_grad():
-        reconstructed = vae.reconstruct(torch.tensor(seen, device=device))
-    generated = vae.generate(len(seen), mean=True)
+        reconstructed = vae.reconstruct(torch.tensor(shown, device=device))
+    generated = vae.generate(len(shown), mean=True)
     return result.report, reconstructed.cpu().numpy(), generated.cpu().numpy()
 
 
 def train_numpyro(
-    x: np.ndarray,
-    seen: np.ndarray,
-    vae_args: dict[str, Any],
-    args: argparse.Namespace,
-    initial: Path | None,
+    x: np.ndarray, shown: np.ndarray, vae_args: dict, args: argparse.Namespace, initial: Path | None
 ) -> Result:
     """Trains in NumPyro, on a GPU where there is one; `initial` holds the weights to start from."""
     import jax
@@ -99,8 +90,8 @@ def train_numpyro(
         diagnostic=EntropySumDiagnostic(vae.model, vae.guide, num_particles=args.draws),
     )
     vae.save_weights(result.params, args.output / "numpyro.safetensors")
-    reconstructed = vae.reconstruct(result.params, seen)
-    generated = vae.generate(key, result.params, len(seen), mean=True)
+    reconstructed = vae.reconstruct(result.params, shown)
+    generated = vae.generate(key, result.params, len(shown), mean=True)
     return result.report, np.asarray(reconstructed), np.asarray(generated)
 
 
@@ -153,8 +144,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, EntropyReport]:
         # Where a decoder that knows only the mean image would have it: from 0 it takes many epochs.
         "initial_log_variance": np.log(optimal_decoder_variance(flat, flat.mean(0))),
     }
-    print(f"{data.name}: {len(train):,} images, VAE-1 with H = {args.latent_dim}, ", end="")
-    print(f"channels {args.hidden}")
+    print(f"{data.name}: {len(train):,} images, H = {args.latent_dim}, channels {args.hidden}")
 
     reports, files, initial = {}, [], None
     for name in BACKENDS if args.backend == "both" else [args.backend]:

@@ -1,5 +1,8 @@
 """Both hosts on the same standard normal noise: the same draws, and gradients that pass through."""
 
+import jax.numpy as jnp
+import numpyro.distributions
+import pyro.distributions
 import torch
 from numpyro.primitives import Messenger as NumPyroMessenger
 from pyro.poutine.messenger import Messenger as PyroMessenger
@@ -18,7 +21,11 @@ class PyroNoise(PyroMessenger):
     def _pyro_sample(self, msg):
         if msg["name"] in self.noise and not (msg["is_observed"] or msg["done"]):
             normal = pyro_entropy.entropies.elementwise(msg["fn"])
-            msg["value"] = normal.loc + normal.scale * torch.tensor(self.noise[msg["name"]])
+            noise = torch.tensor(self.noise[msg["name"]])
+            if isinstance(normal, pyro.distributions.MultivariateNormal):
+                msg["value"] = normal.loc + (normal.scale_tril @ noise[..., None])[..., 0]
+            else:
+                msg["value"] = normal.loc + normal.scale * noise
             msg["done"] = True
 
 
@@ -32,4 +39,8 @@ class NumPyroNoise(NumPyroMessenger):
     def process_message(self, msg):
         if msg["type"] == "sample" and msg["name"] in self.noise and msg["value"] is None:
             normal = numpyro_entropy.entropies.elementwise(msg["fn"])
-            msg["value"] = normal.loc + normal.scale * self.noise[msg["name"]]
+            noise = jnp.asarray(self.noise[msg["name"]])
+            if isinstance(normal, numpyro.distributions.MultivariateNormal):
+                msg["value"] = normal.loc + (normal.scale_tril @ noise[..., None])[..., 0]
+            else:
+                msg["value"] = normal.loc + normal.scale * noise

@@ -1,6 +1,7 @@
 """The same weights, data and noise give the same terms, losses and gradients in both backends."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -9,28 +10,30 @@ import numpyro_entropy
 import pyro_entropy
 from entropy_core.weights import load_weights
 from numpyro_entropy.params import to_weights
-from tests.helpers import HIDDEN, PARITY, STANDARD_ERRORS, B, D, H, data, random_weights
+from tests.cases import CASES, observations
+from tests.helpers import PARITY, STANDARD_ERRORS, B, H, random_weights
 from tests.parity.noise import NumPyroNoise, PyroNoise
 
-VARIANTS = {"VAE1": {"hidden": HIDDEN, "activation": "tanh"}, "LinearVAE": {}}
-TABLE = pytest.mark.parametrize("name", VARIANTS)
-CLOSED = pytest.mark.parametrize("closed_form", [True, False])
-TOTAL = pytest.mark.parametrize("total", [None, 10 * B])
+TABLE = pytest.mark.parametrize("name", CASES)
+FEW = pytest.mark.parametrize("name", ["VAE1", "LinearVAE"])
 NOISE = {"z": np.random.default_rng(1).standard_normal((B, H))}
 KEY = jax.random.key(0)
+TOTAL = 10 * B
 
 
 class Pair:
     """One variant in both backends, with the same random weights, through a file."""
 
     def __init__(self, name, folder):
-        self.vae = getattr(pyro_entropy, name)(D, H, dtype=torch.float64, **VARIANTS[name])
-        self.twin = getattr(numpyro_entropy, name)(D, H, **VARIANTS[name])
+        self.case = CASES[name]
+        self.vae = self.case.make(pyro_entropy, torch.float64)
+        self.twin = self.case.make(numpyro_entropy, jnp.float64)
         self.vae.set_weights(random_weights(self.vae.get_weights()))
         self.vae.save_weights(folder / "vae.safetensors")
         self.params = self.twin.load_weights(folder / "vae.safetensors")
         self.guide = PyroNoise(NOISE)(self.vae.guide)
         self.twin_guide = NumPyroNoise(self.twin.guide, NOISE)
+        self.x = observations(self.case.kind)
 
 
 @pytest.fixture
@@ -45,55 +48,54 @@ def assert_same(left, right):
 
 
 @TABLE
-@CLOSED
-@TOTAL
-def test_loss_and_all_gradients(pair, closed_form, total):
-    x = data()
-    elbo = pyro_entropy.Standard_ELBO(closed_form=closed_form)
-    loss = elbo.loss_and_grads(pair.vae.model, pair.guide, torch.tensor(x), total=total)
-    twin_elbo = numpyro_entropy.Standard_ELBO(closed_form=closed_form)
-    twin_loss, twin_grads = jax.value_and_grad(twin_elbo.loss, argnums=1)(
-        KEY, pair.params, pair.twin.model, pair.twin_guide, x, total=total
-    )
-    assert_same(loss, twin_loss)
-    grads = {
-        name.partition(".")[2]: parameter.grad.numpy()
-        for name, parameter in pair.vae.named_parameters()
-    }
-    twin_grads = to_weights(twin_grads)
-    assert grads.keys() == twin_grads.keys()
-    for key, grad in grads.items():
-        assert np.abs(grad).max() > 0
-        assert_same(grad, twin_grads[key])
+def test_loss_all_gradients_and_every_term(pair):
+    x = torch.tensor(pair.x)
+
+    @jax.jit
+    def everything(params, x):
+        found = {}
+        for closed_form in (True, False):
+            twin_elbo = numpyro_entropy.Standard_ELBO(closed_form=closed_form)
+            found[closed_form] = (
+                jax.value_and_grad(twin_elbo.loss, argnums=1)(
+                    KEY, params, pair.twin.model, pair.twin_guide, x, total=TOTAL
+                ),
+                twin_elbo.terms(KEY, params, pair.twin.model, pair.twin_guide, x),
+            )
+        return found
+
+    found = everything(pair.params, pair.x)
+    for closed_form, ((twin_loss, twin_grads), twin) in found.items():
+        elbo = pyro_entropy.Standard_ELBO(closed_form=closed_form)
+        pair.vae.zero_grad()
+        loss = elbo.loss_and_grads(pair.vae.model, pair.guide, x, total=TOTAL)
+        assert_same(loss, twin_loss)
+        weights = to_weights(twin_grads)
+        for name, parameter in pair.vae.named_parameters():
+            assert parameter.grad.abs().max() > 0
+            assert_same(parameter.grad.numpy(), weights.pop(name.partition(".")[2]))
+        assert weights.keys() == pair.case.constants & weights.keys()
+
+        terms = elbo.terms(pair.vae.model, pair.guide, x)
+        assert terms._fields == twin._fields
+        # Sampled entropies are each side's own.
+        skipped = {"entropy_sum"} if pair.case.sampled else set()
+        skipped |= {{"z": "prior_entropy", "x": "decoder_entropy"}[s] for s in pair.case.sampled}
+        for field in set(terms._fields[:-1]) - skipped:
+            assert_same(getattr(terms, field).detach(), getattr(twin, field))
+        assert terms.residuals.keys() == twin.residuals.keys() == {"z", "x"}
+        for site in terms.residuals.keys() - pair.case.sampled:
+            assert_same(terms.residuals[site].detach(), twin.residuals[site])
 
 
-@TABLE
-@CLOSED
-def test_every_term(pair, closed_form):
-    x = data()
-    terms = pyro_entropy.Standard_ELBO(closed_form=closed_form).terms(
-        pair.vae.model, pair.guide, torch.tensor(x)
-    )
-    twin = numpyro_entropy.Standard_ELBO(closed_form=closed_form).terms(
-        KEY, pair.params, pair.twin.model, pair.twin_guide, x
-    )
-    assert terms._fields == twin._fields
-    for field in terms._fields[:-1]:
-        assert_same(getattr(terms, field).detach(), getattr(twin, field))
-    assert terms.residuals.keys() == twin.residuals.keys() == {"z", "x"}
-    for site, residual in terms.residuals.items():
-        assert_same(residual.detach(), twin.residuals[site])
-
-
-@TABLE
+@FEW
 def test_every_number_of_a_report(pair):
-    x = data()
     report = pyro_entropy.EntropySumDiagnostic(pair.vae.model, pair.guide, num_particles=2).run(
-        torch.tensor(x)
+        torch.tensor(pair.x)
     )
     twin = numpyro_entropy.EntropySumDiagnostic(
         pair.twin.model, pair.twin_guide, num_particles=2
-    ).run(KEY, pair.params, x)
+    ).run(KEY, pair.params, pair.x)
     assert_same(report.summary()["mean"], twin.summary()["mean"])
     for table in ("sites", "latents"):
         left, right = getattr(report, table)(), getattr(twin, table)()
@@ -104,15 +106,25 @@ def test_every_number_of_a_report(pair):
 
 
 @TABLE
-def test_encode_and_decode(pair):
-    x, z = data(), NOISE["z"]
-    for fn, twin in (
-        (pair.vae.encode(torch.tensor(x)), pair.twin.encode(pair.params, x)),
-        (pair.vae.decode(torch.tensor(z)), pair.twin.decode(pair.params, z)),
-    ):
-        assert fn.event_shape == twin.event_shape
-        assert_same(fn.mean.detach(), twin.mean)
-        assert_same(fn.variance.detach(), twin.variance)
+def test_distributions_and_reconstructions(pair):
+    x, z = pair.x, NOISE["z"]
+
+    @jax.jit
+    def moments(params, x, z):
+        decoded = pair.twin.decode(params, z)
+        found = [
+            (fn.mean, fn.variance)
+            for fn in (pair.twin._call(pair.twin.prior, params), pair.twin.encode(params, x))
+        ]
+        return [*found, (decoded.mean, decoded.variance), (pair.twin.reconstruct(params, x),)]
+
+    with torch.no_grad():
+        fns = pair.vae.prior(), pair.vae.encode(torch.tensor(x)), pair.vae.decode(torch.tensor(z))
+        left = [(fn.mean, fn.variance) for fn in fns]
+        left.append((pair.vae.reconstruct(torch.tensor(x)),))
+    for ours, twins in zip(left, moments(pair.params, x, z), strict=True):
+        for value, twin in zip(ours, twins, strict=True):
+            assert_same(value, twin)
 
 
 @TABLE
@@ -129,15 +141,34 @@ def test_weights_saved_by_either_side_are_the_same(pair, tmp_path):
         assert np.array_equal(array, right[key])
 
 
-@TABLE
+@pytest.mark.parametrize("name", ["ConstantVarianceVAE", "full floating prior"])
+def test_the_floating_prior(pair):
+    x = torch.tensor(pair.x)
+    # One batch, or several.
+    for batch_size in (1000, 3):
+        pair.vae.fit_floating_prior(x, batch_size=batch_size)
+        params = pair.twin.fit_floating_prior(pair.params, pair.x, batch_size=batch_size)
+        key = pair.twin.prior.site
+        moments = pair.vae.get_weights()[key]
+        assert_same(moments, params[key])
+        mean = pair.vae.encode(x).mean.detach().numpy()
+        expected = mean.T @ mean / B + np.diag(pair.vae.encode(x).variance[0].detach())
+        np.testing.assert_allclose(
+            moments, expected if moments.ndim == 2 else np.diag(expected), rtol=1e-12
+        )
+    # The residual of a prior with the moments of its latents is zero.
+    report = pyro_entropy.EntropySumDiagnostic(pair.vae.model, pair.vae.guide).run(x)
+    assert abs(report.sites().loc["prior z", "residual"]) < 1e-12
+
+
+@FEW
 def test_each_sides_own_draws_agree_in_distribution(pair):
-    x = data()
     report = pyro_entropy.EntropySumDiagnostic(
         pair.vae.model, pair.vae.guide, num_particles=300
-    ).run(torch.tensor(x))
+    ).run(torch.tensor(pair.x))
     twin = numpyro_entropy.EntropySumDiagnostic(
         pair.twin.model, pair.twin.guide, num_particles=300
-    ).run(KEY, pair.params, x)
+    ).run(KEY, pair.params, pair.x)
     (mean, mcse), (twin_mean, twin_mcse) = (r.summary().loc["ELBO"] for r in (report, twin))
     assert mcse > 0
     assert abs(mean - twin_mean) < STANDARD_ERRORS * np.hypot(mcse, twin_mcse)
