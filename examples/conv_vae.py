@@ -1,10 +1,10 @@
 """Train the same convolutional VAE-1 on MNIST digits in Pyro and in NumPyro, and look at images.
 
-Beside the report of the entropy sum, each backend draws digits that it has not seen, what it makes
-of them, and digits of its own.
+Each backend also writes a picture: digits that it has not seen, what it makes of them, and images
+of its own.
 
     python examples/conv_vae.py                           # both backends, from the same weights
-    python examples/conv_vae.py --backend numpyro --hidden 8 16 32 --epochs 80
+    python examples/conv_vae.py --backend pyro --num-data 4500 --latent-dim 6
 """
 
 import argparse

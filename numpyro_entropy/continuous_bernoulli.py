@@ -10,6 +10,7 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
 from entropy_core.langevin import SERIES, SERIES_BELOW
+from numpyro_entropy.nets import AnyArray
 
 
 class ContinuousBernoulli(dist.Distribution):
@@ -32,14 +33,14 @@ class ContinuousBernoulli(dist.Distribution):
     support = constraints.unit_interval
     reparametrized_params = ["logits"]  # noqa: RUF012
 
-    def __init__(self, logits: Array | float, *, validate_args: bool | None = None) -> None:
+    def __init__(self, logits: AnyArray | float, *, validate_args: bool | None = None) -> None:
         self.logits = jnp.asarray(logits)
         super().__init__(self.logits.shape, validate_args=validate_args)
 
     @validate_sample
-    def log_prob(self, value: Array) -> Array:
+    def log_prob(self, value: AnyArray | float) -> Array:
         """`x l - A(l)` with `A(l) = l / 2 + log(sinh(l / 2) / (l / 2))`."""
-        return (value - 0.5) * self.logits - self._split(_log_sinhc, _log_sinhc_series)
+        return (jnp.asarray(value) - 0.5) * self.logits - self._split(_log_sinhc, _log_sinhc_series)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """The inverse of the distribution function at uniform draws."""

@@ -67,8 +67,8 @@ class Discretized(dist.Distribution):
 
     def __init__(
         self,
-        loc: Array | float,
-        scale: Array | float,
+        loc: AnyArray | float,
+        scale: AnyArray | float,
         num_levels: int = 256,
         *,
         validate_args: bool | None = None,
@@ -92,7 +92,7 @@ class Discretized(dist.Distribution):
         return UnitGrid(self.num_levels)
 
     @validate_sample
-    def log_prob(self, value: Array) -> Array:
+    def log_prob(self, value: AnyArray | float) -> Array:
         """The logarithm of the probability of a level."""
         # From the number of the level, so that a bin begins just where the one before it ends.
         steps = self.num_levels - 1

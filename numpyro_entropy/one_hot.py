@@ -39,12 +39,12 @@ class OneHotCategorical(dist.Distribution):
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012 - the host's interface
     support = one_hot
 
-    def __init__(self, logits: Array, *, validate_args: bool | None = None) -> None:
+    def __init__(self, logits: AnyArray, *, validate_args: bool | None = None) -> None:
         self.logits = nn.log_softmax(logits)
         super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=validate_args)
 
     @validate_sample
-    def log_prob(self, value: Array) -> Array:
+    def log_prob(self, value: AnyArray | float) -> Array:
         """The logarithm of the probability of the class that is one."""
         return jnp.where(value == 1, self.logits, 0).sum(-1)
 
