@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from entropy_core.checks import check_shape
 from entropy_core.sizes import check_activation, check_halvings
-from numpyro_entropy.nets import ACTIVATIONS, AnyArray, UnitNormLinear
+from numpyro_entropy.nets import ACTIVATIONS, KERNEL_INIT, AnyArray, UnitNormLinear
 
 
 class ConvNet(nn.Module):
@@ -60,12 +60,21 @@ class ConvNet(nn.Module):
         out = jnp.moveaxis(jnp.reshape(x, (-1, *self.in_dim)), 1, -1)
         for i, size in enumerate(self.hidden):
             conv = nn.Conv(
-                size, (4, 4), strides=2, padding=1, param_dtype=param_dtype, name=f"layer_{i}"
+                size,
+                (4, 4),
+                strides=2,
+                padding=1,
+                kernel_init=KERNEL_INIT,
+                param_dtype=param_dtype,
+                name=f"layer_{i}",
             )
             out = ACTIVATIONS[self.activation](conv(out))
         out = jnp.moveaxis(out, -1, 1).reshape(len(out), -1)
         last = nn.Dense(
-            math.prod(out_shape), param_dtype=param_dtype, name=f"layer_{len(self.hidden)}"
+            math.prod(out_shape),
+            kernel_init=KERNEL_INIT,
+            param_dtype=param_dtype,
+            name=f"layer_{len(self.hidden)}",
         )
         return last(out).reshape(*x.shape[:-3], *out_shape)
 
@@ -120,7 +129,9 @@ class DeconvNet(nn.Module):
         if self.unit_columns:
             out = UnitNormLinear(*sizes, param_dtype, name="layer_0")(out)
         else:
-            out = nn.Dense(sizes[1], param_dtype=param_dtype, name="layer_0")(out)
+            out = nn.Dense(
+                sizes[1], kernel_init=KERNEL_INIT, param_dtype=param_dtype, name="layer_0"
+            )(out)
         # Linen's convolutions have the channels last.
         out = jnp.moveaxis(out.reshape(-1, *small_shape), 1, -1)
         for i, size in enumerate((*self.hidden[1:], self.out_dim[0]), start=1):
@@ -130,6 +141,7 @@ class DeconvNet(nn.Module):
                 strides=(2, 2),
                 padding="SAME",
                 transpose_kernel=True,
+                kernel_init=KERNEL_INIT,
                 param_dtype=param_dtype,
                 name=f"layer_{i}",
             )

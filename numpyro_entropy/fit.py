@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax, random
+from jax import random
 from jaxtyping import Array
 from numpy.typing import NDArray
 from numpyro.infer import ELBO, SVI
@@ -106,16 +106,21 @@ def fit(
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
     glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
 
+    # One step at a time: inside a loop of JAX's, convolutions take up to twenty times as long on a
+    # CPU (jax-ml/jax#12868), and other nets take the same time.
     @jax.jit
-    def steps(state: Any, batches: Array, data: Array) -> tuple[Any, Array]:
-        return lax.scan(lambda state, batch: svi.update(state, data[batch]), state, batches)
+    def step(state: Any, batch: Array, data: Array) -> tuple[Any, Array]:
+        return svi.update(state, data[batch])
 
     def run_epoch(epoch: int) -> NDArray[np.floating]:
         nonlocal state
         order = random.permutation(random.fold_in(order_key, epoch), num_data)
         batches = order[: num_data - num_data % batch_size].reshape(-1, batch_size)
-        state, losses = steps(state, batches, data)
-        return np.asarray(losses) / num_data
+        losses = []
+        for batch in batches:
+            state, loss = step(state, batch, data)
+            losses.append(loss)
+        return np.asarray(jax.device_get(losses)) / num_data
 
     def params() -> Params:
         return {**svi.get_params(state), **(state.mutable_state or {})}
