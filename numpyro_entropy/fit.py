@@ -98,11 +98,15 @@ def fit(
     # `total` is given here and once: as an argument of the update it would be traced.
     svi = SVI(model, guide, optim or Adam(1e-3), loss or Standard_ELBO(), total=num_data)
     init_key, order_key, report_key = random.split(rng_key, 3)
+
+    def params() -> Params:
+        return {**svi.get_params(state), **(state.mutable_state or {})}
+
     state = svi.init(init_key, data[:batch_size])
     if init_params is not None:
         check_params(init_params, {**svi.get_params(state), **(state.mutable_state or {})})
         state = svi.init(init_key, data[:batch_size], init_params=init_params)
-    check_observations(init_key, svi.get_params(state), model, guide, data, batch_size)
+    check_observations(init_key, params(), model, guide, data, batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
     glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
 
@@ -121,9 +125,6 @@ def fit(
             state, loss = step(state, batch, data)
             losses.append(loss)
         return np.asarray(jax.device_get(losses)) / num_data
-
-    def params() -> Params:
-        return {**svi.get_params(state), **(state.mutable_state or {})}
 
     losses, history = train(
         run_epoch,
