@@ -69,9 +69,7 @@ TABLE = pytest.mark.parametrize("net", NETS.values(), ids=NETS)
 
 
 def made(net):
-    return VAE(
-        StandardNormalPrior(H), NormalEncoder(net(D, 2 * H)), NormalDecoder(net(H, D)), (D,)
-    )
+    return VAE(StandardNormalPrior(H), NormalEncoder(net(D, 2 * H)), NormalDecoder(net(H, D)), (D,))
 
 
 @TABLE
@@ -132,5 +130,5 @@ def test_an_equinox_net_takes_images():
 
 def test_what_is_no_net_is_refused():
     vae = VAE(StandardNormalPrior(H), NormalEncoder(jnp.tanh), NormalDecoder(nn.Dense(D)), (D,))
-    with pytest.raises(TypeError, match="Linen, NNX or Equinox for `encoder.net`; got"):
+    with pytest.raises(TypeError, match=r"Linen, NNX or Equinox for `encoder\.net`; got"):
         vae.init(KEY)
