@@ -65,7 +65,7 @@ class VAE:
             prior = check_part(self.prior(), None, "prior")
             z = numpyro.sample("z", prior)
             # Replayed, `z` is the guide's.
-            if z.shape[1:][-len(prior.event_shape) :] != prior.event_shape:
+            if z.shape[z.ndim - len(prior.event_shape) :] != prior.event_shape:
                 what = f"latents of the prior's shape {prior.event_shape}"
                 raise ValueError(expected(what, "encoder", f"shape {z.shape[1:]}"))
             numpyro.sample("x", check_part(self.decoder(z), x.shape[1:], "decoder"), obs=x)

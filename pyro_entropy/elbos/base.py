@@ -54,14 +54,15 @@ class TermsELBO(ELBO):
             ValueError: If the guide lacks a latent site of the model.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
-        loss = torch.stack(list(self._particle_losses(model, guide, args, kwargs))).sum()
-        warn_if_nan(loss, "loss")
-        return loss
+        # No look at values here, so that the loss can be captured as a graph.
+        return torch.stack(list(self._particle_losses(model, guide, args, kwargs))).sum()
 
     @torch.no_grad()
     def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The value of `differentiable_loss`."""
-        return self.differentiable_loss(model, guide, *args, **kwargs).item()
+        loss = self.differentiable_loss(model, guide, *args, **kwargs).item()
+        warn_if_nan(loss, "loss")
+        return loss
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The value of `differentiable_loss`; its gradients are left in the parameters."""
