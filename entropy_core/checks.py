@@ -34,6 +34,17 @@ def check_positive_int(value: object, name: str) -> None:
         raise ValueError(expected("a positive integer", name, repr(value)))
 
 
+def check_levels(value: object) -> None:
+    """Refuses all but the integers from 2.
+
+    Raises:
+        ValueError: If `value` is not an integer, or is below 2.
+    """
+    check_positive_int(value, "num_levels")
+    if value == 1:
+        raise ValueError(expected("at least 2 levels", "num_levels", value))
+
+
 def check_shape(value: int | Sequence[int], name: str) -> tuple[int, ...]:
     """A shape from a size or from several; `D` is short for `(D,)`.
 
@@ -63,6 +74,17 @@ def check_positive(value: float | ArrayLike, name: str) -> NDArray[np.float64]:
     if not (np.isfinite(array) & (array > 0)).all():
         raise ValueError(expected("positive numbers", name, value))
     return array
+
+
+def check_number(value: object, name: str) -> float:
+    """One positive number.
+
+    Raises:
+        ValueError: If `value` is not one number, or is not positive and finite.
+    """
+    if np.ndim(value):  # type: ignore[arg-type]
+        raise ValueError(expected("one number", name, value))
+    return float(check_positive(value, name))  # type: ignore[arg-type]
 
 
 def check_inside(inside: NDArray[np.bool_], x: NDArray[np.generic], name: str, where: str) -> None:

@@ -37,8 +37,7 @@ def vae1_to_vae2(weights: Arrays) -> Weights:
         >>> vae1, vae2 = VAE1(4, 2), VAE2(4, 2)
         >>> _ = vae2.set_weights(vae1_to_vae2(vae1.get_weights()))
     """
-    if _FIRST not in weights or _PRIOR in weights:
-        raise ValueError(expected("the weights of a VAE1", "weights", sorted(weights)))
+    _check_variant(weights, "VAE1", _PRIOR not in weights)
     columns = weights[_FIRST].astype(np.float64)
     alpha = np.linalg.norm(columns, axis=0)
     if not alpha.all():
@@ -67,8 +66,7 @@ def vae2_to_vae1(weights: Arrays) -> Weights:
         >>> weights = vae2.get_weights(vae2.init(jax.random.key(0)))
         >>> params = vae1.set_weights(vae2_to_vae1(weights))
     """
-    if _FIRST not in weights or _PRIOR not in weights:
-        raise ValueError(expected("the weights of a VAE2", "weights", sorted(weights)))
+    _check_variant(weights, "VAE2", _PRIOR in weights)
     columns = weights[_FIRST].astype(np.float64)
     lengths = np.linalg.norm(columns, axis=0)
     if not lengths.all():
@@ -81,15 +79,38 @@ def vae2_to_vae1(weights: Arrays) -> Weights:
     return converted
 
 
+def _check_variant(weights: Arrays, variant: str, fits: bool) -> None:
+    # Other variants have other parameters, or others of the same names but of other shapes.
+    known = {f"{part}.net.layer_" for part in ("encoder", "decoder")}
+    fits &= {key for key in weights if not key.startswith(tuple(known))} <= {
+        _PRIOR,
+        "decoder.log_variance",
+    }
+    if fits := fits and _FIRST in weights and weights.keys() >= {"decoder.log_variance"}:
+        latent_dim = weights[_FIRST].shape[1]
+        last = _last_layer(weights)
+        fits = (
+            weights[f"encoder.net.{last}.bias"].shape == (2 * latent_dim,)
+            and weights["decoder.log_variance"].shape == ()
+            and weights.get(_PRIOR, np.zeros(latent_dim)).shape == (latent_dim,)
+        )
+    if not fits:
+        raise ValueError(expected(f"the weights of a {variant}", "weights", sorted(weights)))
+
+
+def _last_layer(weights: Arrays) -> str:
+    layers = {key.split(".")[2] for key in weights if key.startswith("encoder.net.layer_")}
+    return max(layers, key=lambda name: int(name.removeprefix("layer_")))
+
+
 def _scaled_encoder(weights: Arrays, factor: NDArray[np.float64]) -> Weights:
     """The weights of an encoder that gives its latents times `factor`."""
-    layers = {key.split(".")[2] for key in weights if key.startswith("encoder.net.layer_")}
-    last = max(layers, key=lambda name: int(name.removeprefix("layer_")))
+    last = _last_layer(weights)
     weight, bias = (weights[f"encoder.net.{last}.{name}"] for name in ("weight", "bias"))
     # The first H outputs are the means, the others the log-variances.
     means = np.concatenate([factor, np.ones_like(factor)])
     log_variances = np.concatenate([np.zeros_like(factor), 2 * np.log(factor)])
-    converted = dict(weights)
+    converted = {key: array.copy() for key, array in weights.items()}
     converted[f"encoder.net.{last}.weight"] = (weight * means[:, None]).astype(weight.dtype)
     converted[f"encoder.net.{last}.bias"] = (bias * means + log_variances).astype(bias.dtype)
     return converted

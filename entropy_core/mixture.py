@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from entropy_core.checks import check_finite, check_positive, check_positive_int, expected
 
@@ -88,6 +88,38 @@ def fit_mixture(
         num_components, covariance_type="full" if full_covariance else "diag", random_state=seed
     ).fit(samples)
     return GaussianMixture(mixture.weights_, mixture.means_, mixture.covariances_)
+
+
+def check_moments(moments: NDArray[np.floating]) -> None:
+    """Refuses second moments that no normal distribution can have.
+
+    In float32 they can be such where means are a thousand times as large as standard deviations.
+
+    Args:
+        moments: The variances, `(H,)`, or the covariance, `(H, H)`.
+
+    Raises:
+        ValueError: If `moments` are not positive definite.
+    """
+    smallest = (np.linalg.eigvalsh(moments) if moments.ndim == 2 else moments).min()
+    # A factor that the host can compute has some digits to spare.
+    if not smallest > np.finfo(moments.dtype).eps * np.abs(moments).max() * (moments.ndim - 1):
+        what = f"second moments that are positive definite in {moments.dtype}"
+        raise ValueError(expected(what, "data", f"the smallest eigenvalue {smallest}"))
+
+
+def check_pseudo_inputs(inputs: NDArray[np.generic]) -> None:
+    """Refuses pseudo-inputs of which there are none, or that are not finite.
+
+    Args:
+        inputs: The pseudo-inputs, of shape `(K, *data_shape)`.
+
+    Raises:
+        ValueError: If `inputs` are not of that shape, or not finite.
+    """
+    if inputs.ndim < 2 or not len(inputs):
+        raise ValueError(expected("shape (K, *data_shape)", "pseudo_inputs", inputs.shape))
+    check_finite(inputs, "pseudo_inputs")
 
 
 def _sklearn_mixture() -> Any:

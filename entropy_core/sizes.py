@@ -7,6 +7,32 @@ from entropy_core.checks import check_positive_int, check_shape, expected
 NETS = ("conv", "dense_block", "mlp")
 
 
+def check_hidden(hidden: object) -> tuple[int, ...]:
+    """The sizes of hidden layers, of which there may be none.
+
+    Raises:
+        ValueError: If `hidden` is no sequence of positive integers.
+    """
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str):
+        raise ValueError(expected("a sequence of sizes", "hidden", repr(hidden)))
+    return check_shape(hidden, "hidden") if len(hidden) else ()
+
+
+def check_input(shape: Sequence[int], in_shape: tuple[int, ...]) -> None:
+    """Refuses an input of another shape, which a net that flattens or reshapes would scramble.
+
+    Args:
+        shape: The shape of the input, `(*batch, *in_dim)`.
+        in_shape: The dimensions that belong to one data point, `in_dim`.
+
+    Raises:
+        ValueError: If `shape` does not end in `in_shape`.
+    """
+    if tuple(shape[len(shape) - len(in_shape) :]) != in_shape:
+        what = f"a shape that ends in {in_shape}"
+        raise ValueError(expected(what, "x", f"shape {tuple(shape)}"))
+
+
 def check_activation(activation: str, known: Iterable[str]) -> None:
     """Refuses the name of an activation that is not known.
 
@@ -70,7 +96,7 @@ class Sizes:
         self.data_shape = check_shape(data_dim, "data_dim")
         self.latent_dim = latent_dim
         self.net = net
-        self.hidden = check_shape(hidden, "hidden") if len(hidden) else ()
+        self.hidden = check_hidden(hidden)
         self.activation = activation
         if net == "conv":
             check_halvings(self.data_shape, check_shape(hidden, "hidden"), "data_dim")

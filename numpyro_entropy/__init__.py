@@ -26,7 +26,7 @@ from numpyro_entropy.decoders import (
 )
 from numpyro_entropy.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.discretized import DiscretizedLogistic, DiscretizedNormal
-from numpyro_entropy.elbos import Standard_ELBO
+from numpyro_entropy.elbos import IWAE_ELBO, Standard_ELBO
 from numpyro_entropy.encoders import (
     ConstantNormalEncoder,
     FullNormalEncoder,
@@ -52,6 +52,7 @@ from numpyro_entropy.variants import (
 
 __all__ = [
     "EDVAE",
+    "IWAE_ELBO",
     "MLP",
     "VAE",
     "VAE0",

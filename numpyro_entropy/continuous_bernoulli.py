@@ -10,7 +10,9 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
 from entropy_core.langevin import SERIES, SERIES_BELOW
-from numpyro_entropy.nets import AnyArray
+from numpyro_entropy.nets import AnyArray, as_floats
+
+Function = Callable[[Array], Array]
 
 
 class ContinuousBernoulli(dist.Distribution):
@@ -34,7 +36,7 @@ class ContinuousBernoulli(dist.Distribution):
     reparametrized_params = ["logits"]  # noqa: RUF012
 
     def __init__(self, logits: AnyArray | float, *, validate_args: bool | None = None) -> None:
-        self.logits = jnp.asarray(logits)
+        self.logits = as_floats(logits)
         super().__init__(self.logits.shape, validate_args=validate_args)
 
     @validate_sample
@@ -47,11 +49,16 @@ class ContinuousBernoulli(dist.Distribution):
         uniform = random.uniform(key, sample_shape + self.batch_shape, self.logits.dtype)
         # For l < 0 by x -> 1 - x, so that no exponential overflows.
         negative = self.logits < 0
-        uniform = jnp.where(negative, 1 - uniform, uniform)
-        tiny = jnp.finfo(self.logits.dtype).tiny ** 0.5
-        logits = jnp.maximum(jnp.abs(self.logits), tiny)
-        x = 1 + jnp.log1p((1 - uniform) * jnp.expm1(-logits)) / logits
-        return jnp.clip(jnp.where(negative, 1 - x, x), 0, 1)
+        u = jnp.where(negative, 1 - uniform, uniform)
+        logits = jnp.abs(self.logits)
+        # Near l = 0 the inverse loses its digits, and its gradient more of them.
+        near = logits < jnp.finfo(logits.dtype).eps ** (1 / 3)
+        far = jnp.where(near, 1, logits)
+        y = jnp.log1p((1 - u) * jnp.expm1(-far)) / far
+        x = jnp.where(negative, -y, 1 + y)
+        series = 0.5 * self.logits + (1 - 2 * uniform) / 6 * self.logits**2
+        x = jnp.where(near, uniform + uniform * (1 - uniform) * series, x)
+        return jnp.clip(x, 0, 1)
 
     @property
     def mean(self) -> Array:
@@ -67,11 +74,19 @@ class ContinuousBernoulli(dist.Distribution):
         """`A(l) - l A'(l)`, in nats."""
         return self._split(_entropy, lambda u: _log_sinhc_series(u) - u * _langevin_series(u))
 
-    def _split(self, fn: Callable[[Array], Array], series: Callable[[Array], Array]) -> Array:
-        # Near zero the closed forms cancel.
-        u = 0.5 * self.logits
-        near = jnp.abs(u) < SERIES_BELOW
-        return jnp.where(near, series(jnp.where(near, u, 0)), fn(jnp.where(near, 1, u)))
+    def _split(self, fn: Function, series: Function) -> Array:
+        return _near_and_far(0.5 * self.logits, fn, series)
+
+
+def log_sinhc(u: Array) -> Array:
+    """`log(sinh(u) / u)`, of all digits everywhere."""
+    return _near_and_far(u, _log_sinhc, _log_sinhc_series)
+
+
+def _near_and_far(u: Array, fn: Function, series: Function) -> Array:
+    # Near zero the closed forms cancel.
+    near = jnp.abs(u) < SERIES_BELOW
+    return jnp.where(near, series(jnp.where(near, u, 0)), fn(jnp.where(near, 1, u)))
 
 
 def _log_ratio(u: Array) -> Array:

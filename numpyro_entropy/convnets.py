@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from entropy_core.checks import check_shape
-from entropy_core.sizes import check_activation, check_halvings
+from entropy_core.sizes import check_activation, check_halvings, check_input
 from numpyro_entropy.nets import ACTIVATIONS, KERNEL_INIT, AnyArray, UnitNormLinear
 
 
@@ -55,6 +55,7 @@ class ConvNet(nn.Module):
     def __call__(self, x: Float[AnyArray, "*batch_and_in"]) -> Float[Array, "*batch_and_out"]:
         """Maps `(*batch, C, height, width)` to `(*batch, *out_dim)`."""
         param_dtype = self.dtype or jnp.result_type(float)
+        check_input(x.shape, check_shape(self.in_dim, "in_dim"))
         out_shape = check_shape(self.out_dim, "out_dim")
         # Linen's convolutions have the channels last.
         out = jnp.moveaxis(jnp.reshape(x, (-1, *self.in_dim)), 1, -1)
@@ -123,6 +124,7 @@ class DeconvNet(nn.Module):
         """Maps `(*batch, *in_dim)` to `(*batch, C, height, width)`."""
         param_dtype = self.dtype or jnp.result_type(float)
         in_shape, small_shape = check_shape(self.in_dim, "in_dim"), self._small_shape()
+        check_input(x.shape, in_shape)
         batch_shape = x.shape[: x.ndim - len(in_shape)]
         sizes = math.prod(in_shape), math.prod(small_shape)
         out = jnp.reshape(x, (*batch_shape, sizes[0]))

@@ -2,16 +2,20 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from math import log, pi
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax import lax, nn
-from jax.scipy.special import log_ndtr
+from jax.scipy.special import erf, log_ndtr
 from jaxtyping import Array
 from numpyro.distributions import constraints
 from numpyro.distributions.util import promote_shapes, validate_sample
 
-from numpyro_entropy.nets import AnyArray
+from numpyro_entropy.continuous_bernoulli import log_sinhc
+from numpyro_entropy.nets import AnyArray, as_floats
 
 
 class UnitGrid(constraints.Constraint):
@@ -26,9 +30,10 @@ class UnitGrid(constraints.Constraint):
     def __init__(self, num_levels: int) -> None:
         self.num_levels = num_levels
 
-    def __call__(self, x: AnyArray) -> AnyArray:
+    def __call__(self, x: AnyArray | float) -> AnyArray:
         """Whether each value is a level, to a thousandth of the distance between two."""
-        k = x * (self.num_levels - 1)
+        # NumPy's arrays stay NumPy's: under a transformation JAX's would have no values to look at.
+        k = (x if isinstance(x, jax.Array) else np.asarray(x)) * (self.num_levels - 1)
         near = abs(k - k.round()) < 1e-3
         return near & (k > -0.5) & (k < self.num_levels - 0.5)
 
@@ -52,7 +57,8 @@ class Discretized(dist.Distribution):
     """The probability that a density gives to each of the bins around the levels (Yu 2020, Eq. 34).
 
     `P(x) = F(x + w / 2) - F(x - w / 2)` with `w = 1 / (n - 1)` on the levels `x = 0, w, ..., 1`.
-    The first bin is open to minus infinity and the last one to infinity, so that the sum is one.
+    Other than the paper's, bins have the level in their middle, and the first one is open to minus
+    infinity, the last one to infinity, so that the sum is one.
 
     Args:
         loc: The location of the density.
@@ -73,7 +79,7 @@ class Discretized(dist.Distribution):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        self.loc, self.scale = promote_shapes(jnp.asarray(loc), jnp.asarray(scale))
+        self.loc, self.scale = promote_shapes(as_floats(loc), as_floats(scale))
         self.num_levels = num_levels
         shape = lax.broadcast_shapes(self.loc.shape, self.scale.shape)
         super().__init__(shape, validate_args=validate_args)
@@ -132,11 +138,16 @@ class Discretized(dist.Distribution):
         return self._sum(lambda _, log_p: -jnp.exp(log_p) * log_p)
 
     def _sum(self, term: Callable[[Array, Array], Array]) -> Array:
-        # One level after another: all together would take num_levels times the memory.
+        # One level after another, and again in a backward pass: all together would take num_levels
+        # times the memory.
         levels = self.enumerate_support(expand=False)
         zero = jnp.zeros(self.batch_shape, jnp.result_type(self.loc, self.scale))
-        total, _ = lax.scan(lambda t, x: (t + term(x, self.log_prob(x)), None), zero, levels)
-        return total
+
+        @jax.checkpoint
+        def step(total: Array, level: Array) -> tuple[Array, None]:
+            return total + term(level, self.log_prob(level)), None
+
+        return lax.scan(step, zero, levels)[0]
 
 
 class DiscretizedLogistic(Discretized):
@@ -178,9 +189,55 @@ class DiscretizedNormal(Discretized):
         # By symmetry in the lower tail, where the distribution function holds its digits.
         flip = lower + upper > 0
         a, b = jnp.where(flip, -lower, upper), jnp.where(flip, -upper, lower)
-        log_a, log_b = log_ndtr(a), log_ndtr(b)
-        inner = log_a + jnp.log(-jnp.expm1(log_b - log_a))
-        return jnp.where(first, log_ndtr(upper), jnp.where(last, log_ndtr(-lower), inner))
+        width = 1 / ((self.num_levels - 1) * self.scale)
+        narrow, middle = width < jnp.finfo(width.dtype).eps ** 0.25, a > 0
+        tail = ~(narrow | middle)
+        inner = jnp.where(narrow, _log_narrow(0.5 * (a + b), width), _log_middle(a, b, middle))
+        inner = jnp.where(tail, _log_tail(a, b, width, tail), inner)
+        return jnp.where(first, _log_cdf(upper), jnp.where(last, _log_cdf(-lower), inner))
 
     def _density(self) -> dist.Distribution:
         return dist.Normal(self.loc, self.scale)
+
+
+_FAR = -20.0
+
+
+def _log_narrow(middle: Array, width: Array) -> Array:
+    # The density at the middle times the width, and how much it bends.
+    log_density = -0.5 * middle**2 - 0.5 * log(2 * pi)
+    return log_density + jnp.log(width) + log_sinhc(0.5 * middle * width) - width**2 / 24
+
+
+def _log_middle(a: Array, b: Array, where: Array) -> Array:
+    # About zero, where both parts count.
+    a, b = jnp.where(where, a, 1), jnp.where(where, b, -1)
+    return jnp.log(0.5 * (erf(a * 0.5**0.5) - erf(b * 0.5**0.5)))
+
+
+def _log_tail(a: Array, b: Array, width: Array, where: Array) -> Array:
+    # log F(a) + log(1 - F(b) / F(a)) for b < a < 0. Far out the logarithms are large, and their
+    # difference is taken apart.
+    far = where & (a < _FAR)
+    a_far, b_far = jnp.where(far, a, _FAR - 1), jnp.where(far, b, _FAR - 2)
+    ratio_far = 0.5 * width * (a_far + b_far) + _log_series(b_far) - _log_series(a_far)
+    near = where & ~far
+    a_near, b_near = jnp.where(near, a, -1), jnp.where(near, b, -2)
+    ratio = jnp.where(far, ratio_far, log_ndtr(b_near) - log_ndtr(a_near))
+    return _log_cdf(a) + jnp.log(-jnp.expm1(ratio))
+
+
+def _log_cdf(t: Array) -> Array:
+    # The gradients of the host's own lose their digits far out.
+    far = t < _FAR
+    t_far, t_near = jnp.where(far, t, _FAR), jnp.where(far, _FAR, t)
+    return jnp.where(far, -0.5 * t_far**2 + _log_series(t_far), log_ndtr(t_near))
+
+
+def _log_series(t: Array) -> Array:
+    # log(F(t) exp(t^2 / 2)) for t << 0, from the asymptotic series of the error function.
+    terms = term = jnp.ones_like(t)
+    for n in range(1, 9):
+        term = -term * (2 * n - 1) / t**2
+        terms = terms + term
+    return jnp.log(terms) - jnp.log(-t) - 0.5 * log(2 * pi)

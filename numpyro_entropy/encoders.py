@@ -160,8 +160,14 @@ class ConstantNormalEncoder:
         check_positive(self.variance, "variance")
 
     def __call__(self, x: Float[AnyArray, "*batch"]) -> dist.Distribution:
-        """`q(z|x)`, of event shape `(H,)`."""
+        """`q(z|x)`, of event shape `(H,)`.
+
+        Raises:
+            ValueError: If there are variances, but not one for each of the net's outputs.
+        """
         dtype = self.dtype or jnp.result_type(float)
         scale = jnp.asarray(check_positive(self.variance, "variance") ** 0.5, dtype)
         loc = apply_net("encoder.net", self.net, x, batch_ndim=1)
+        if scale.shape not in ((), loc.shape[-1:]):
+            raise ValueError(expected(f"one variance or {loc.shape[-1]}", "variance", scale.shape))
         return dist.Normal(loc, scale).to_event(1)

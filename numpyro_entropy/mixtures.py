@@ -12,8 +12,8 @@ from jax import random
 from jaxtyping import Array
 from numpy.typing import ArrayLike
 
-from entropy_core.checks import check_finite, check_positive_int
-from entropy_core.mixture import check_mixture, fit_mixture
+from entropy_core.checks import check_positive_int, expected
+from entropy_core.mixture import check_mixture, check_pseudo_inputs, fit_mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ class VampPrior:
         dtype: The float type of the pseudo-inputs; the default is JAX's.
 
     Raises:
-        ValueError: If `pseudo_inputs` are not finite.
+        ValueError: If `pseudo_inputs` are not finite, or there are none.
 
     Example:
         >>> from numpyro_entropy import MLP, NormalEncoder
@@ -162,7 +162,7 @@ class VampPrior:
 
     def __post_init__(self) -> None:
         """Checks the pseudo-inputs."""
-        check_finite(np.asarray(self.pseudo_inputs), "pseudo_inputs")
+        check_pseudo_inputs(np.asarray(self.pseudo_inputs))
 
     def __call__(self) -> dist.Distribution:
         """`p(z)`, of event shape `(H,)`."""
@@ -172,3 +172,13 @@ class VampPrior:
         components = self.encoder(inputs)
         logits = jnp.zeros(len(inputs), inputs.dtype)
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)
+
+
+def check_vamp_prior(prior: object, encoder: object) -> None:
+    """Refuses a VampPrior of another encoder than the VAE's, which would never train.
+
+    Raises:
+        ValueError: If `prior` is such a one.
+    """
+    if isinstance(prior, VampPrior) and prior.encoder is not encoder:
+        raise ValueError(expected("a VampPrior of the VAE's own encoder", "prior", "another's"))

@@ -15,10 +15,17 @@ from jaxtyping import Array, Float
 from numpyro.contrib.module import eqx_module, flax_module, nnx_module
 
 from entropy_core.checks import check_shape, expected
-from entropy_core.sizes import check_activation
+from entropy_core.sizes import check_activation, check_hidden, check_input
 
 # NumPyro's users hand over NumPy's arrays as often as JAX's.
 AnyArray = Array | np.ndarray
+
+
+def as_floats(x: AnyArray | float) -> Array:
+    """An array of floats: integers become JAX's own float type."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "elu": jax.nn.elu,
@@ -99,8 +106,7 @@ class MLP(nn.Module):
         """Checks the sizes and the activation."""
         check_shape(self.in_dim, "in_dim")
         check_shape(self.out_dim, "out_dim")
-        if len(self.hidden):
-            check_shape(self.hidden, "hidden")
+        check_hidden(self.hidden)
         check_activation(self.activation, ACTIVATIONS)
         super().__post_init__()
 
@@ -109,7 +115,9 @@ class MLP(nn.Module):
         """Maps `(*batch, *in_dim)` to `(*batch, *out_dim)`."""
         # Linen's own default is float32 even where JAX's is not.
         param_dtype = self.dtype or jnp.result_type(float)
-        in_shape, out_shape = check_shape(self.in_dim, "in_dim"), check_shape(self.out_dim, "out")
+        in_shape = check_shape(self.in_dim, "in_dim")
+        out_shape = check_shape(self.out_dim, "out_dim")
+        check_input(x.shape, in_shape)
         batch_shape = x.shape[: x.ndim - len(in_shape)]
         out, features = jnp.reshape(x, (*batch_shape, math.prod(in_shape))), []
         for i, size in enumerate((*self.hidden, math.prod(out_shape))):
@@ -131,8 +139,8 @@ class MLP(nn.Module):
 class DenseBlock(MLP):
     """A multilayer perceptron whose layers each see the features of all layers before.
 
-    The net of the two-dimensional examples of Yu 2020, Sec. 6.1, after Huang et al. 2017. The input
-    enters the first layer alone, as in `MLP`, whose arguments it takes.
+    The net of the notebook to Yu 2020, Sec. 6, after Huang et al. 2017. The input enters the first
+    layer alone, as in `MLP`, whose arguments it takes.
 
     Example:
         >>> net = DenseBlock(2, 4, hidden=(16, 16))

@@ -4,10 +4,11 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import lax
-from jaxtyping import Array
+from numpy.typing import NDArray
 
 from entropy_core.checks import check_positive_int
 
@@ -129,13 +130,13 @@ class FloatingNormalPrior:
         """The name of the site that holds `S^2`."""
         return "prior.covariance" if self.full_covariance else "prior.variance"
 
-    def moments(self, q: dist.Distribution) -> Array:
-        """`E_q[z z^T]` of latents, or its diagonal, summed over their batch."""
-        mean = q.mean
+    def moments(self, q: dist.Distribution) -> NDArray[np.float64]:
+        """`E_q[z z^T]` of latents, or its diagonal, summed over their batch in float64."""
+        mean, variance = np.asarray(q.mean, np.float64), np.asarray(q.variance, np.float64)
         if not self.full_covariance:
-            return (q.variance + mean**2).sum(0)
+            return (variance + mean**2).sum(0)
         if isinstance(q, dist.MultivariateNormal):
-            covariance = q.covariance_matrix
+            covariance = np.asarray(q.covariance_matrix, np.float64)
         else:
-            covariance = jnp.eye(self.latent_dim) * q.variance[..., None]
+            covariance = np.eye(self.latent_dim) * variance[..., None]
         return covariance.sum(0) + mean.T @ mean

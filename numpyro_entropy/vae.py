@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import random
@@ -13,8 +14,10 @@ from numpy.typing import ArrayLike
 from numpyro.handlers import block, substitute
 
 from entropy_core import weights as weights_file
-from entropy_core.checks import check_positive_int, expected
+from entropy_core.checks import check_positive_int, check_shape, expected
+from entropy_core.mixture import check_moments
 from numpyro_entropy.data import check_data, check_part, check_values, data_plate
+from numpyro_entropy.mixtures import check_vamp_prior
 from numpyro_entropy.nets import AnyArray
 from numpyro_entropy.params import (
     Params,
@@ -57,6 +60,12 @@ class VAE:
     encoder: Part
     decoder: Part
     data_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the data's shape, and that a VampPrior is of the same encoder."""
+        if self.data_shape is not None:
+            object.__setattr__(self, "data_shape", check_shape(self.data_shape, "data_shape"))
+        check_vamp_prior(self.prior, self.encoder)
 
     def model(self, x: AnyArray, total: int | None = None) -> None:
         """`p(z) p(x|z)`."""
@@ -133,7 +142,7 @@ class VAE:
         """
         check_positive_int(num_samples, "num_samples")
         z_key, x_key = random.split(rng_key)
-        z = self._call(self.prior, params).sample(z_key, (num_samples,))
+        z = check_part(self._call(self.prior, params), None, "prior").sample(z_key, (num_samples,))
         fn = self.decode(params, z)
         # Draws of discrete distributions are integers, data are floats.
         return fn.mean if mean else jnp.asarray(fn.sample(x_key), z.dtype)
@@ -161,9 +170,12 @@ class VAE:
         if not isinstance(prior, FloatingNormalPrior):
             raise TypeError(expected("a FloatingNormalPrior", "prior", type(prior).__name__))
         check_positive_int(batch_size, "batch_size")
+        check_data(data, self.data_shape)
         batches = [data[i : i + batch_size] for i in range(0, len(data), batch_size)]
-        moments = jnp.stack([prior.moments(self.encode(params, x)) for x in batches])
-        return {**params, prior.site: (moments.sum(0) / len(data)).astype(params[prior.site].dtype)}
+        moments = sum(prior.moments(self.encode(params, x)) for x in batches)
+        moments = np.asarray(moments / len(data), params[prior.site].dtype)
+        check_moments(moments)
+        return {**params, prior.site: jnp.asarray(moments)}
 
     def get_weights(self, params: Params) -> weights_file.Weights:
         """The parameters as arrays, by the keys of `entropy_core.weights`.

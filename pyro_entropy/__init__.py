@@ -26,7 +26,7 @@ from pyro_entropy.decoders import (
 )
 from pyro_entropy.diagnostic import EntropySumDiagnostic
 from pyro_entropy.discretized import DiscretizedLogistic, DiscretizedNormal
-from pyro_entropy.elbos import Standard_ELBO
+from pyro_entropy.elbos import IWAE_ELBO, Standard_ELBO
 from pyro_entropy.encoders import (
     ConstantNormalEncoder,
     FullNormalEncoder,
@@ -52,6 +52,7 @@ from pyro_entropy.variants import (
 
 __all__ = [
     "EDVAE",
+    "IWAE_ELBO",
     "MLP",
     "VAE",
     "VAE0",

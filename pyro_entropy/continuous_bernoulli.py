@@ -12,6 +12,7 @@ from torch.distributions.utils import broadcast_all
 from entropy_core.langevin import SERIES, SERIES_BELOW
 
 Shape = Size | list[int] | tuple[int, ...]
+Function = Callable[[Tensor], Tensor]
 
 
 class ContinuousBernoulli(dist.TorchDistribution):
@@ -58,11 +59,16 @@ class ContinuousBernoulli(dist.TorchDistribution):
         uniform = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
         # For l < 0 by x -> 1 - x, so that no exponential overflows.
         negative = self.logits < 0
-        uniform = torch.where(negative, 1 - uniform, uniform)
-        tiny = torch.finfo(self.logits.dtype).tiny ** 0.5
-        logits = self.logits.abs().clamp(min=tiny)
-        x = 1 + torch.log1p((1 - uniform) * torch.expm1(-logits)) / logits
-        return torch.where(negative, 1 - x, x).clamp(0, 1)
+        u = torch.where(negative, 1 - uniform, uniform)
+        logits = self.logits.abs()
+        # Near l = 0 the inverse loses its digits, and its gradient more of them.
+        near = logits < torch.finfo(logits.dtype).eps ** (1 / 3)
+        far = torch.where(near, torch.ones_like(logits), logits)
+        y = torch.log1p((1 - u) * torch.expm1(-far)) / far
+        x = torch.where(negative, -y, 1 + y)
+        series = 0.5 * self.logits + (1 - 2 * uniform) / 6 * self.logits**2
+        x = torch.where(near, uniform + uniform * (1 - uniform) * series, x)
+        return x.clamp(0, 1)
 
     @property
     def mean(self) -> Tensor:
@@ -78,12 +84,20 @@ class ContinuousBernoulli(dist.TorchDistribution):
         """`A(l) - l A'(l)`, in nats."""
         return self._split(_entropy, lambda u: _log_sinhc_series(u) - u * _langevin_series(u))
 
-    def _split(self, fn: Callable[[Tensor], Tensor], series: Callable[[Tensor], Tensor]) -> Tensor:
-        # Near zero the closed forms cancel.
-        u = 0.5 * self.logits
-        near = u.abs() < SERIES_BELOW
-        zero, one = torch.zeros_like(u), torch.ones_like(u)
-        return torch.where(near, series(torch.where(near, u, zero)), fn(torch.where(near, one, u)))
+    def _split(self, fn: Function, series: Function) -> Tensor:
+        return _near_and_far(0.5 * self.logits, fn, series)
+
+
+def log_sinhc(u: Tensor) -> Tensor:
+    """`log(sinh(u) / u)`, of all digits everywhere."""
+    return _near_and_far(u, _log_sinhc, _log_sinhc_series)
+
+
+def _near_and_far(u: Tensor, fn: Function, series: Function) -> Tensor:
+    # Near zero the closed forms cancel.
+    near = u.abs() < SERIES_BELOW
+    zero, one = torch.zeros_like(u), torch.ones_like(u)
+    return torch.where(near, series(torch.where(near, u, zero)), fn(torch.where(near, one, u)))
 
 
 def _log_ratio(u: Tensor) -> Tensor:

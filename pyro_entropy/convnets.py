@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from entropy_core.checks import check_shape
-from entropy_core.sizes import check_activation, check_halvings
+from entropy_core.sizes import check_activation, check_halvings, check_input
 from pyro_entropy.nets import ACTIVATIONS, UnitNormLinear
 
 
@@ -57,6 +57,7 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch_and_in"]) -> Float[Tensor, "*batch_and_out"]:
         """Maps `(*batch, C, height, width)` to `(*batch, *out_dim)`."""
+        check_input(x.shape, self.in_shape)
         *convolutions, last = self.children()
         out = x.reshape(-1, *self.in_shape)
         for layer in convolutions:
@@ -114,6 +115,7 @@ class DeconvNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch_and_in"]) -> Float[Tensor, "*batch_and_out"]:
         """Maps `(*batch, *in_dim)` to `(*batch, C, height, width)`."""
+        check_input(x.shape, self.in_shape)
         first, *convolutions = self.children()
         out = first(x.flatten(-len(self.in_shape)))
         batch_shape, out = out.shape[:-1], out.reshape(-1, *self.small_shape)

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from math import log, pi
 from typing import Any
 
 import pyro.distributions as dist
@@ -10,6 +11,9 @@ from pyro.distributions import constraints
 from torch import Size, Tensor
 from torch.distributions import Distribution
 from torch.distributions.utils import broadcast_all
+from torch.utils.checkpoint import checkpoint
+
+from pyro_entropy.continuous_bernoulli import log_sinhc
 
 Shape = Size | list[int] | tuple[int, ...]
 
@@ -41,7 +45,8 @@ class Discretized(dist.TorchDistribution):
     """The probability that a density gives to each of the bins around the levels (Yu 2020, Eq. 34).
 
     `P(x) = F(x + w / 2) - F(x - w / 2)` with `w = 1 / (n - 1)` on the levels `x = 0, w, ..., 1`.
-    The first bin is open to minus infinity and the last one to infinity, so that the sum is one.
+    Other than the paper's, bins have the level in their middle, and the first one is open to minus
+    infinity, the last one to infinity, so that the sum is one.
 
     Args:
         loc: The location of the density.
@@ -129,11 +134,15 @@ class Discretized(dist.TorchDistribution):
         return self._sum(lambda _, log_p: -log_p.exp() * log_p)
 
     def _sum(self, term: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        # One level after another: all together would take num_levels times the memory.
+        # One level after another, and again in a backward pass: all together would take num_levels
+        # times the memory.
         total = torch.zeros_like(self.loc)
         for level in self.enumerate_support(expand=False):
-            total = total + term(level, self.log_prob(level))
+            total = total + checkpoint(self._term, term, level, use_reentrant=False)
         return total
+
+    def _term(self, term: Callable[[Tensor, Tensor], Tensor], level: Tensor) -> Tensor:
+        return term(level, self.log_prob(level))
 
 
 class DiscretizedLogistic(Discretized):
@@ -177,10 +186,66 @@ class DiscretizedNormal(Discretized):
         # By symmetry in the lower tail, where the distribution function holds its digits.
         flip = lower + upper > 0
         a, b = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
-        log_a, log_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
-        inner = log_a + torch.log(-torch.expm1(log_b - log_a))
-        first_bin, last_bin = torch.special.log_ndtr(upper), torch.special.log_ndtr(-lower)
-        return torch.where(first, first_bin, torch.where(last, last_bin, inner))
+        width = 1 / ((self.num_levels - 1) * self.scale)
+        narrow, middle = width < torch.finfo(width.dtype).eps ** 0.25, a > 0
+        tail = ~(narrow | middle)
+        inner = torch.where(narrow, _log_narrow(0.5 * (a + b), width), _log_middle(a, b, middle))
+        inner = torch.where(tail, _log_tail(a, b, width, tail), inner)
+        return torch.where(first, _log_cdf(upper), torch.where(last, _log_cdf(-lower), inner))
 
     def _density(self) -> Distribution:
         return dist.Normal(self.loc, self.scale)
+
+
+_FAR = -20.0
+
+
+def _log_narrow(middle: Tensor, width: Tensor) -> Tensor:
+    # The density at the middle times the width, and how much it bends.
+    log_density = -0.5 * middle**2 - 0.5 * log(2 * pi)
+    return log_density + torch.log(width) + log_sinhc(0.5 * middle * width) - width**2 / 24
+
+
+def _log_middle(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    # About zero, where both parts count.
+    a, b = torch.where(where, a, 1.0), torch.where(where, b, -1.0)
+    return torch.log(0.5 * (torch.erf(a * 0.5**0.5) - torch.erf(b * 0.5**0.5)))
+
+
+def _log_tail(a: Tensor, b: Tensor, width: Tensor, where: Tensor) -> Tensor:
+    # log F(a) + log(1 - F(b) / F(a)) for b < a < 0. Far out the logarithms are large, and their
+    # difference is taken apart.
+    far = where & (a < _FAR)
+    a_far, b_far = (
+        torch.where(far, a, _FAR - 1),
+        torch.where(far, b, _FAR - 2),
+    )
+    ratio_far = 0.5 * width * (a_far + b_far) + _log_series(b_far) - _log_series(a_far)
+    near = where & ~far
+    a_near, b_near = (
+        torch.where(near, a, -1.0),
+        torch.where(near, b, -2.0),
+    )
+    ratio = torch.where(
+        far, ratio_far, torch.special.log_ndtr(b_near) - torch.special.log_ndtr(a_near)
+    )
+    return _log_cdf(a) + torch.log(-torch.expm1(ratio))
+
+
+def _log_cdf(t: Tensor) -> Tensor:
+    # The gradients of the host's own lose their digits far out.
+    far = t < _FAR
+    t_far, t_near = (
+        torch.where(far, t, _FAR),
+        torch.where(far, _FAR, t),
+    )
+    return torch.where(far, -0.5 * t_far**2 + _log_series(t_far), torch.special.log_ndtr(t_near))
+
+
+def _log_series(t: Tensor) -> Tensor:
+    # log(F(t) exp(t^2 / 2)) for t << 0, from the asymptotic series of the error function.
+    terms = term = torch.ones_like(t)
+    for n in range(1, 9):
+        term = -term * (2 * n - 1) / t**2
+        terms = terms + term
+    return torch.log(terms) - torch.log(-t) - 0.5 * log(2 * pi)

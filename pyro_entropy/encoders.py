@@ -150,5 +150,13 @@ class ConstantNormalEncoder(nn.Module):
         self.register_buffer("scale", torch.tensor(scale, dtype=dtype), persistent=False)
 
     def forward(self, x: Float[Tensor, "*batch"]) -> Distribution:
-        """`q(z|x)`, of event shape `(H,)`."""
-        return dist.Normal(self.net(x), self.scale).to_event(1)
+        """`q(z|x)`, of event shape `(H,)`.
+
+        Raises:
+            ValueError: If there are variances, but not one for each of the net's outputs.
+        """
+        loc = self.net(x)
+        if self.scale.shape not in ((), loc.shape[-1:]):
+            what = f"one variance or {loc.shape[-1]}"
+            raise ValueError(expected(what, "variance", tuple(self.scale.shape)))
+        return dist.Normal(loc, self.scale).to_event(1)

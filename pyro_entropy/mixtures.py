@@ -6,11 +6,21 @@ import numpy as np
 import pyro.distributions as dist
 import torch
 from numpy.typing import ArrayLike
+from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from entropy_core.checks import check_finite, check_positive_int
-from entropy_core.mixture import check_mixture, fit_mixture
+from entropy_core.checks import check_positive_int, expected
+from entropy_core.mixture import check_mixture, check_pseudo_inputs, fit_mixture
+
+
+class _Mixture(dist.MixtureSameFamily):
+    """A mixture whose support is that of its components, as the host's automatic guides ask for."""
+
+    @constraints.dependent_property
+    def support(self) -> constraints.Constraint:
+        """The support of the components."""
+        return self.component_distribution.support
 
 
 class MixturePrior(nn.Module):
@@ -81,6 +91,8 @@ class MixturePrior(nn.Module):
             ImportError: If scikit-learn is missing.
             ValueError: If `samples` are not of that shape, or fewer than the components.
         """
+        if isinstance(samples, Tensor):
+            samples = samples.detach().cpu().numpy()
         mixture = fit_mixture(samples, num_components, full_covariance=full_covariance, seed=seed)
         return cls(*mixture, dtype=dtype)
 
@@ -90,7 +102,7 @@ class MixturePrior(nn.Module):
             components = dist.MultivariateNormal(self.loc, scale_tril=self.scale)
         else:
             components = dist.Normal(self.loc, self.scale).to_event(1)
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+        return _Mixture(dist.Categorical(logits=self.logits), components)
 
 
 class LearnedMixturePrior(nn.Module):
@@ -126,7 +138,7 @@ class LearnedMixturePrior(nn.Module):
     def forward(self) -> Distribution:
         """`p(z)`, of event shape `(H,)`."""
         components = dist.Normal(self.loc, torch.exp(0.5 * self.log_variance)).to_event(1)
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+        return _Mixture(dist.Categorical(logits=self.logits), components)
 
 
 class VampPrior(nn.Module):
@@ -141,7 +153,7 @@ class VampPrior(nn.Module):
         dtype: The float type of the pseudo-inputs; the default is torch's.
 
     Raises:
-        ValueError: If `pseudo_inputs` are not finite.
+        ValueError: If `pseudo_inputs` are not finite, or there are none.
 
     Example:
         >>> from pyro_entropy import MLP, NormalEncoder
@@ -158,14 +170,29 @@ class VampPrior(nn.Module):
     ) -> None:
         super().__init__()
         inputs = torch.as_tensor(pseudo_inputs).detach().clone()
-        check_finite(inputs.cpu().numpy(), "pseudo_inputs")
+        check_pseudo_inputs(inputs.double().cpu().numpy())
         # The guide holds the encoder: registered here too, each of its tensors would have two
         # names, which no weights file could hold.
         self._encoder = (encoder,)
         self.pseudo_inputs = nn.Parameter(inputs.to(dtype or torch.get_default_dtype()))
 
+    @property
+    def encoder(self) -> Callable[..., Distribution]:
+        """The encoder."""
+        return self._encoder[0]
+
     def forward(self) -> Distribution:
         """`p(z)`, of event shape `(H,)`."""
         logits = self.pseudo_inputs.new_zeros(len(self.pseudo_inputs))
-        components = self._encoder[0](self.pseudo_inputs)
-        return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)
+        components = self.encoder(self.pseudo_inputs)
+        return _Mixture(dist.Categorical(logits=logits), components)
+
+
+def check_vamp_prior(prior: object, encoder: object) -> None:
+    """Refuses a VampPrior of another encoder than the VAE's, which would never train.
+
+    Raises:
+        ValueError: If `prior` is such a one.
+    """
+    if isinstance(prior, VampPrior) and prior.encoder is not encoder:
+        raise ValueError(expected("a VampPrior of the VAE's own encoder", "prior", "another's"))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from entropy_core.checks import check_shape
-from entropy_core.sizes import check_activation
+from entropy_core.sizes import check_activation, check_hidden, check_input
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": nn.functional.elu,
@@ -78,7 +78,7 @@ class MLP(nn.Module):
         super().__init__()
         self.in_shape = check_shape(in_dim, "in_dim")
         self.out_shape = check_shape(out_dim, "out_dim")
-        hidden = check_shape(hidden, "hidden") if len(hidden) else ()
+        hidden = check_hidden(hidden)
         check_activation(activation, ACTIVATIONS)
         self.activation = activation
         for i, size in enumerate((*hidden, math.prod(self.out_shape))):
@@ -88,6 +88,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch_and_in"]) -> Float[Tensor, "*batch_and_out"]:
         """Maps `(*batch, *in_dim)` to `(*batch, *out_dim)`."""
+        check_input(x.shape, self.in_shape)
         first, *rest = self.children()
         out, features = first(x.flatten(-len(self.in_shape))), []
         for layer in rest:
@@ -105,8 +106,8 @@ class MLP(nn.Module):
 class DenseBlock(MLP):
     """A multilayer perceptron whose layers each see the features of all layers before.
 
-    The net of the two-dimensional examples of Yu 2020, Sec. 6.1, after Huang et al. 2017. The input
-    enters the first layer alone, as in `MLP`, whose arguments it takes.
+    The net of the notebook to Yu 2020, Sec. 6, after Huang et al. 2017. The input enters the first
+    layer alone, as in `MLP`, whose arguments it takes.
 
     Example:
         >>> DenseBlock(2, 4, hidden=(16, 16))(torch.zeros(8, 2)).shape

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from entropy_core.checks import check_positive_int
+from entropy_core.mixture import check_moments
 
 
 class StandardNormalPrior(nn.Module):
@@ -123,16 +124,22 @@ class FloatingNormalPrior(nn.Module):
         return dist.Normal(self.loc, self.variance.sqrt()).to_event(1)
 
     def moments(self, q: Distribution) -> Tensor:
-        """`E_q[z z^T]` of latents, or its diagonal, summed over their batch."""
-        mean = q.mean
+        """`E_q[z z^T]` of latents, or its diagonal, summed over their batch in float64."""
+        mean = q.mean.double()
         if not self.full_covariance:
             return (q.variance + mean**2).sum(0)
         if isinstance(q, dist.MultivariateNormal):
             covariance = q.covariance_matrix
         else:
             covariance = torch.diag_embed(q.variance)
-        return covariance.sum(0) + mean.mT @ mean
+        return covariance.double().sum(0) + mean.mT @ mean
 
     def set_moments(self, moments: Tensor) -> None:
-        """Sets `S^2`."""
-        (self.covariance if self.full_covariance else self.variance).copy_(moments)
+        """Sets `S^2`.
+
+        Raises:
+            ValueError: If `moments` are not positive definite in the prior's float type.
+        """
+        held = self.covariance if self.full_covariance else self.variance
+        check_moments(moments.to(held).cpu().numpy())
+        held.copy_(moments)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from entropy_core import weights as weights_file
-from entropy_core.checks import check_positive_int, expected
+from entropy_core.checks import check_positive_int, check_shape, expected
 from pyro_entropy.data import check_data, check_part, check_values, data_plate
+from pyro_entropy.mixtures import check_vamp_prior
 from pyro_entropy.priors import FloatingNormalPrior
 
 _serial_numbers = itertools.count()
@@ -52,7 +53,8 @@ class VAE(nn.Module):
         data_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        shape = None if data_shape is None else tuple(data_shape)
+        shape = None if data_shape is None else check_shape(data_shape, "data_shape")
+        check_vamp_prior(prior, encoder)
         self.model = _Model(prior, decoder, shape)
         self.guide = _Guide(encoder, shape)
 
@@ -108,7 +110,8 @@ class VAE(nn.Module):
             ValueError: If `num_samples` is no positive integer.
         """
         check_positive_int(num_samples, "num_samples")
-        fn = self.decode(self.prior().sample((num_samples,)))
+        prior = check_part(self.prior(), None, "prior")
+        fn = self.decode(prior.sample((num_samples,)))
         return fn.mean if mean else fn.sample()
 
     @torch.no_grad()
@@ -131,6 +134,7 @@ class VAE(nn.Module):
         if not isinstance(prior, FloatingNormalPrior):
             raise TypeError(expected("a FloatingNormalPrior", "prior", type(prior).__name__))
         check_positive_int(batch_size, "batch_size")
+        check_data(data, self.guide)
         moments = [prior.moments(self.encode(x)) for x in data.split(batch_size)]
         prior.set_moments(torch.stack(moments).sum(0) / len(data))
         return self

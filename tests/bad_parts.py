@@ -41,6 +41,29 @@ PAIRS = {
         ValueError,
         r"\(..., 9\) for `net`; got \(8, 6\)",
     ),
+    "variances of an encoder": (
+        lambda m, dtype: with_parts(
+            m,
+            dtype,
+            encoder=m.ConstantNormalEncoder(m.MLP(D, H, dtype=dtype), [1.0, 2.0], dtype=dtype),
+        ),
+        ValueError,
+        r"one variance or 3 for `variance`; got \(2,\)",
+    ),
+    "input of a net": (
+        lambda m, dtype: with_parts(
+            m, dtype, encoder=m.NormalEncoder(m.MLP((2, D), 2 * H, dtype=dtype))
+        ),
+        ValueError,
+        r"a shape that ends in \(2, 6\) for `x`; got shape \(8, 6\)",
+    ),
+    "channels last": (
+        lambda m, dtype: with_parts(
+            m, dtype, encoder=m.NormalEncoder(m.ConvNet((2, 4, 4), 2 * H, (3,), dtype=dtype))
+        ),
+        ValueError,
+        r"a shape that ends in \(2, 4, 4\) for `x`",
+    ),
     "odd output of a decoder with two heads": (
         lambda m, dtype: with_parts(
             m, dtype, decoder=m.HeteroscedasticNormalDecoder(m.MLP(H, 2 * D + 1, dtype=dtype))
@@ -71,6 +94,29 @@ PARTS = {
     "encoder's size": (lambda m: m.FullNormalEncoder(m.MLP(D, 2), 0), "`latent_dim`"),
     "decoder's size": (lambda m: m.DiagonalNormalDecoder(m.MLP(H, D), 0), "`data_dim`"),
     "levels": (lambda m: m.DiscretizedNormalDecoder(m.MLP(H, D), num_levels=0), "`num_levels`"),
+    "one level": (
+        lambda m: m.DiscretizedLogisticDecoder(m.MLP(H, D), num_levels=1),
+        "at least 2 levels for `num_levels`",
+    ),
+    "many variances": (
+        lambda m: m.FixedNormalDecoder(m.MLP(H, D), np.ones(D)),
+        "one number for `variance`",
+    ),
+    "hidden": (lambda m: m.VAE1(D, H, hidden=8), "a sequence of sizes for `hidden`; got 8"),
+    "no pseudo-inputs": (
+        lambda m: m.VampPrior(m.NormalEncoder(m.MLP(D, 2 * H)), np.zeros((0, D))),
+        r"\(K, \*data_shape\) for `pseudo_inputs`; got \(0, 6\)",
+    ),
+    "VampPrior of another encoder": (
+        lambda m: with_parts(
+            m, None, lambda _: m.VampPrior(m.NormalEncoder(m.MLP(D, 2 * H)), np.zeros((2, D)))
+        ),
+        "the VAE's own encoder for `prior`",
+    ),
+    "shape of data": (
+        lambda m: m.VAE(m.StandardNormalPrior(H), None, None, (D, 0)),
+        "a positive integer for `data_shape`",
+    ),
     "pseudo-inputs": (
         lambda m: m.VampPrior(m.NormalEncoder(m.MLP(D, 2 * H)), np.full((2, D), np.nan)),
         "finite values for `pseudo_inputs`",

@@ -23,9 +23,13 @@ HOST_NAMES = {
         "ContinuousBernoulli.rsample",  # `sample` in NumPyro
         "Discretized.expand",
         "FloatingNormalPrior.set_moments",  # in place in Pyro, new parameters in NumPyro
+        "IWAE_ELBO.differentiable_loss",
+        "IWAE_ELBO.loss",
+        "IWAE_ELBO.loss_and_grads",
         "TermsELBO.differentiable_loss",  # pyro.infer.ELBO's interface
         "TermsELBO.loss",
         "TermsELBO.loss_and_grads",
+        "VampPrior.encoder",  # a property in Pyro, a field in NumPyro
         "UnitGrid.check",  # `__call__` in NumPyro
         "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
         "check_param_store",  # NumPyro has no store
@@ -34,6 +38,7 @@ HOST_NAMES = {
         "ContinuousBernoulli.sample",
         "Decoder.param",  # parameters are made in the model
         "FloatingNormalPrior.site",
+        "IWAE_ELBO.loss_with_mutable_state",
         "TermsELBO.loss_with_mutable_state",  # numpyro.infer.ELBO's interface
         "VAE.init",  # Pyro's modules are initialised when they are made
         "VAE.model",  # modules in Pyro, methods here
@@ -43,6 +48,7 @@ HOST_NAMES = {
         "UnitGrid.feasible_like",
         "UnitGrid.tree_flatten",
         "apply_net",
+        "as_floats",
     },
 }
 

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import constraints
 
-from entropy_core.checks import check_positive_int
+from entropy_core.checks import check_levels
 from numpyro_entropy.decoders.base import Decoder
 from numpyro_entropy.discretized import (
     Discretized,
@@ -104,7 +104,7 @@ class _DiscretizedDecoder(Decoder):
 
     def __post_init__(self) -> None:
         """Checks the number of levels."""
-        check_positive_int(self.num_levels, "num_levels")
+        check_levels(self.num_levels)
 
     @property
     def support(self) -> UnitGrid:
@@ -132,7 +132,7 @@ class DiscretizedLogisticDecoder(_DiscretizedDecoder):
         dtype: The float type of the scale; the default is JAX's.
 
     Raises:
-        ValueError: If `num_levels` is no positive integer.
+        ValueError: If `num_levels` is no integer from 2.
 
     Example:
         >>> from numpyro.handlers import seed
@@ -159,7 +159,7 @@ class DiscretizedNormalDecoder(_DiscretizedDecoder):
         dtype: The float type of the scale; the default is JAX's.
 
     Raises:
-        ValueError: If `num_levels` is no positive integer.
+        ValueError: If `num_levels` is no integer from 2.
 
     Example:
         >>> from numpyro.handlers import seed

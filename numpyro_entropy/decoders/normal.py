@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array
-from numpy.typing import ArrayLike
 
-from entropy_core.checks import check_positive, check_shape
+from entropy_core.checks import check_number, check_shape
 from numpyro_entropy.decoders.base import Decoder
 
 
@@ -36,19 +35,19 @@ class FixedNormalDecoder(Decoder):
         Array([0.25, 0.25, 0.25, 0.25], dtype=...)
     """
 
-    variance: float | ArrayLike = 1.0
+    variance: float = 1.0
     _: KW_ONLY
     dtype: Any = None
 
     def __post_init__(self) -> None:
         """Checks the variance."""
-        check_positive(self.variance, "variance")
+        check_number(self.variance, "variance")
 
     def distribution(self, *heads: Array) -> dist.Distribution:
         """`N(mu, sigma^2)`."""
         (mean,) = heads
         dtype = self.dtype or jnp.result_type(float)
-        scale = jnp.asarray(check_positive(self.variance, "variance") ** 0.5, dtype)
+        scale = jnp.asarray(check_number(self.variance, "variance") ** 0.5, dtype)
         return dist.Normal(mean, scale)
 
 

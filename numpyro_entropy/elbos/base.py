@@ -63,7 +63,7 @@ class TermsELBO(ELBO, ABC):
 
         def particle(key: Array) -> tuple[Array, dict[str, Any] | None]:
             traces, state = get_traces(key, param_map, model, guide, args, kwargs)
-            _check_reparameterised(traces[1])
+            check_reparameterised(traces[1])
             sites = site_terms(*traces, closed_form=self.closed_form, entropies=False)
             return -self.bound(sites), state
 
@@ -97,7 +97,7 @@ class TermsELBO(ELBO, ABC):
 
         def particle(key: Array) -> ELBOTerms:
             traces, _ = get_traces(key, params, model, guide, args, kwargs)
-            _check_reparameterised(traces[1])
+            check_reparameterised(traces[1])
             sites = site_terms(*traces, closed_form=self.closed_form, rng_key=key)
             return elbo_terms(sites, self.data_plate)
 
@@ -109,7 +109,12 @@ class TermsELBO(ELBO, ABC):
         return self.vectorize_particles_fn(particle, random.split(rng_key, self.num_particles))
 
 
-def _check_reparameterised(guide_trace: Trace) -> None:
+def check_reparameterised(guide_trace: Trace) -> None:
+    """Refuses a guide whose draws have no gradient.
+
+    Raises:
+        NotImplementedError: If a site has no reparameterised draws.
+    """
     for name, site in sample_sites(guide_trace).items():
         if not (site["is_observed"] or site["fn"].has_rsample):
             raise NotImplementedError(

@@ -8,7 +8,7 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from entropy_core.checks import check_positive_int
+from entropy_core.checks import check_levels
 from pyro_entropy.decoders.base import Decoder
 from pyro_entropy.discretized import Discretized, DiscretizedLogistic, DiscretizedNormal, UnitGrid
 
@@ -90,7 +90,7 @@ class _DiscretizedDecoder(Decoder):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(net)
-        check_positive_int(num_levels, "num_levels")
+        check_levels(num_levels)
         self.num_levels = num_levels
         self.support = UnitGrid(num_levels)
         self.log_scale = nn.Parameter(torch.tensor(float(initial_log_scale), dtype=dtype))
@@ -114,7 +114,7 @@ class DiscretizedLogisticDecoder(_DiscretizedDecoder):
         dtype: The float type of the scale; the default is torch's.
 
     Raises:
-        ValueError: If `num_levels` is no positive integer.
+        ValueError: If `num_levels` is no integer from 2.
 
     Example:
         >>> from pyro_entropy import MLP
@@ -139,7 +139,7 @@ class DiscretizedNormalDecoder(_DiscretizedDecoder):
         dtype: The float type of the scale; the default is torch's.
 
     Raises:
-        ValueError: If `num_levels` is no positive integer.
+        ValueError: If `num_levels` is no integer from 2.
 
     Example:
         >>> from pyro_entropy import MLP

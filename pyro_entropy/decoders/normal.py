@@ -5,11 +5,10 @@ from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from entropy_core.checks import check_positive, check_shape
+from entropy_core.checks import check_number, check_shape
 from pyro_entropy.decoders.base import Decoder
 
 
@@ -36,10 +35,10 @@ class FixedNormalDecoder(Decoder):
     scale: Tensor
 
     def __init__(
-        self, net: nn.Module, variance: float | ArrayLike = 1.0, *, dtype: torch.dtype | None = None
+        self, net: nn.Module, variance: float = 1.0, *, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__(net)
-        scale = check_positive(variance, "variance") ** 0.5
+        scale = check_number(variance, "variance") ** 0.5
         dtype = dtype or torch.get_default_dtype()
         self.register_buffer("scale", torch.tensor(scale, dtype=dtype), persistent=False)
 

@@ -60,9 +60,9 @@ class TermsELBO(ELBO):
     @torch.no_grad()
     def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The value of `differentiable_loss`."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs).item()
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
         warn_if_nan(loss, "loss")
-        return loss
+        return loss.item()
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The value of `differentiable_loss`; its gradients are left in the parameters."""
@@ -103,9 +103,18 @@ class TermsELBO(ELBO):
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> tuple[Trace, Trace]:
         traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
-        for name, site in sample_sites(traces[1]).items():
-            if not (site["is_observed"] or site["fn"].has_rsample):
-                raise NotImplementedError(
-                    expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
-                )
+        check_reparameterised(traces[1])
         return traces
+
+
+def check_reparameterised(guide_trace: Trace) -> None:
+    """Refuses a guide whose draws have no gradient.
+
+    Raises:
+        NotImplementedError: If a site has no reparameterised draws.
+    """
+    for name, site in sample_sites(guide_trace).items():
+        if not (site["is_observed"] or site["fn"].has_rsample):
+            raise NotImplementedError(
+                expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
+            )

@@ -1,5 +1,7 @@
 """Distributions of our own, against the host's, other libraries, sums and draws."""
 
+from unittest.mock import patch
+
 import mpmath
 import numpy as np
 import pytest
@@ -66,6 +68,22 @@ def test_gradients_of_discretised_probabilities(make):
 
 
 @DISCRETIZED
+@pytest.mark.parametrize(
+    ("distance", "scale"), [(5, 1e-2), (19.9, 0.05), (25, 0.1), (1e3, 1e-3), (2e4, 1e-4), (1, 1e3)]
+)
+def test_far_from_the_data_float32_keeps_its_digits(make, distance, scale):
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        spread = torch.tensor(scale, dtype=dtype, requires_grad=True)
+        loc = torch.tensor(128 / 255 + distance * scale, dtype=dtype, requires_grad=True)
+        log_prob = make(loc, spread).log_prob(torch.tensor(128 / 255, dtype=dtype))
+        found.append([log_prob, *torch.autograd.grad(log_prob, (loc, spread))])
+    for single, exact in zip(*found, strict=True):
+        # Of the inputs' rounding a distance in scales has its share.
+        torch.testing.assert_close(single.double(), exact, rtol=1e-4, atol=1e-9)
+
+
+@DISCRETIZED
 def test_hosts_interface(make):
     fn = make(double([0.1, 0.4]), double(0.1), 16)
     assert fn.expand((3, 2)).log_prob(fn.enumerate_support()[:, None]).shape == (16, 3, 2)
@@ -119,6 +137,25 @@ def test_continuous_bernoulli_gradients_at_zero():
     logits = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(ContinuousBernoulli(logits).mean, logits)
     assert gradient.item() == pytest.approx(1 / 12)
+
+
+@pytest.mark.parametrize("logit", [-1e7, -1e-2, -1e-5, 0.0, 1e-7, 1e-3, 0.5])
+def test_continuous_bernoulli_draws_have_the_gradient_of_the_quantile(logit):
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        logits = torch.full((5,), logit, dtype=dtype, requires_grad=True)
+        uniform = torch.linspace(0.1, 0.9, 5, dtype=dtype)
+        fn = ContinuousBernoulli(logits)
+        with patch("torch.rand", lambda *_, u=uniform, **__: u):
+            draws = fn.rsample()
+        gradient = torch.autograd.grad(draws.sum(), logits)[0]
+        found.append((draws.double(), gradient.double()))
+        # The distribution function stays put where the draw and the logit move together.
+        with torch.no_grad():
+            slope = torch.exp(-ContinuousBernoulli(logits.double()).log_prob(draws.double()))
+        assert (gradient >= 0).all()
+        assert (gradient.double() <= slope).all()
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-12)
 
 
 @pytest.mark.parametrize("logit", [-40.0, -0.1, 0.0, 3.0])
