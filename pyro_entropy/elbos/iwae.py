@@ -1,0 +1,247 @@
+"""The importance weighted bound, with its three gradient estimators."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple, cast
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer import ELBO
+from pyro.poutine import Trace
+from pyro.util import warn_if_nan
+from torch import Tensor
+
+from entropy_core.checks import check_positive_int, expected
+from entropy_core.importance import LogWeights, log_weights
+from entropy_core.records import PARTICLES
+from pyro_entropy.elbos.base import check_reparameterised
+from pyro_entropy.terms import sample_sites, site_terms
+
+Gradient = Literal["plain", "dreg", "stl"]
+
+
+class IWAETerms(NamedTuple):
+    """The importance weighted bound and what it is made of.
+
+    Args:
+        bound: `L_K`, in nats per data point.
+        elbo: The ELBO at the same draws, which is never above the bound.
+        effective_sample_size: `(sum_k w_k)^2 / sum_k w_k^2`, the mean over data points.
+    """
+
+    bound: Tensor
+    elbo: Tensor
+    effective_sample_size: Tensor
+
+
+class IWAE_ELBO(ELBO):
+    """The importance weighted bound `L_K = sum_n E[log 1/K sum_k p(x_n, z_nk) / q(z_nk|x_n)]`.
+
+    Burda et al. 2016, Eq. 8; Yu 2020, Sec. 3.2. The average over the `K` particles is one for each
+    data point. Plates' subsampling and a `scale` handler that all sites share multiply the result
+    and do not enter the exponent, and all particles see the same subsample. `L_1` is
+    `pyro.infer.Trace_ELBO`; `L_K` does not fall with `K`, and its bias is about
+    `-Var(w) / (2 K p(x_n)^2)`.
+
+    The gradient of the guide's parameters has three estimators: `"plain"`; `"dreg"` (Tucker et al.
+    2019, Eq. 8), of less variance and unbiased for every `K`; and `"stl"`, sticking the landing
+    (Roeder et al. 2017), which is the same at `K = 1` and biased beyond. The model's parameters
+    always have the plain one.
+
+    Args:
+        num_particles: The number of draws for each data point, `K`.
+        gradient: The estimator of the guide's gradient.
+        chunk_size: The number of particles to draw at once; the default is all of them.
+            `loss_and_grads` then holds one chunk's graph at a time, and draws each chunk twice.
+        data_plate: The name of the plate over data points; needed only where two crossed plates
+            both hold all data.
+        **kwargs: Those of `pyro.infer.ELBO`.
+
+    Raises:
+        ValueError: If a number is no positive integer, or `gradient` is not known.
+
+    Example:
+        >>> from pyro_entropy import IWAE_ELBO, VAE1
+        >>> vae, x = VAE1(4, 2), torch.rand(8, 4)
+        >>> optim = pyro.optim.Adam({"lr": 1e-3})
+        >>> svi = pyro.infer.SVI(vae.model, vae.guide, optim, IWAE_ELBO(10, gradient="dreg"))
+        >>> loss = svi.step(x)
+        >>> terms = IWAE_ELBO(10).terms(vae.model, vae.guide, x)
+        >>> bool(terms.bound >= terms.elbo)
+        True
+    """
+
+    def __init__(
+        self,
+        num_particles: int = 1,
+        *,
+        gradient: Gradient = "plain",
+        chunk_size: int | None = None,
+        data_plate: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_positive_int(num_particles, "num_particles")
+        check_positive_int(chunk_size or 1, "chunk_size")
+        if gradient not in ("plain", "dreg", "stl"):
+            raise ValueError(expected("'plain', 'dreg' or 'stl'", "gradient", repr(gradient)))
+        self.gradient = gradient
+        self.chunk_size = min(chunk_size or num_particles, num_particles)
+        self.data_plate = data_plate
+        kwargs["vectorize_particles"] = self.chunk_size > 1
+        super().__init__(num_particles, **kwargs)
+
+    def differentiable_loss(
+        self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """The loss `-L_K`, summed over the data plate and scaled as the host does.
+
+        Raises:
+            ValueError: If no plate holds all data, a site is outside of it, `scale` handlers differ
+                between sites, or the guide lacks a latent site of the model.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
+        """
+        self._guess_plates(model, guide, args, kwargs)
+        chunks = list(self._chunks(model, guide, args, kwargs))
+        values = torch.cat([chunk.values for chunk in chunks])
+        loss = -chunks[0].scale * log_mean_exp(values).sum()
+        if self.gradient == "plain":
+            return loss
+        normalised = torch.softmax(values, 0).detach().split(self.chunk_size)
+        surrogates = [self._surrogate(c, w) for c, w in zip(chunks, normalised, strict=True)]
+        surrogate = torch.stack(surrogates).sum()
+        return loss.detach() + surrogate - surrogate.detach()
+
+    @torch.no_grad()
+    def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
+        """The value of `differentiable_loss`."""
+        values, scale = self._values(model, guide, args, kwargs)
+        loss = -scale * log_mean_exp(values).sum()
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
+        """The value of `differentiable_loss`; its gradients are left in the parameters."""
+        if self.chunk_size == self.num_particles:
+            loss = self.differentiable_loss(model, guide, *args, **kwargs)
+            if loss.requires_grad:
+                loss.backward(retain_graph=self.retain_graph)
+            warn_if_nan(loss, "loss")
+            return loss.item()
+        # Before the draws, since guessing draws too.
+        self._guess_plates(model, guide, args, kwargs)
+        # The weights of all particles come first, and then the same draws again with gradients.
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices), torch.no_grad():
+            values, scale = self._values(model, guide, args, kwargs)
+        normalised = torch.softmax(values, 0).split(self.chunk_size)
+        chunks = self._chunks(model, guide, args, kwargs)
+        for chunk, weights in zip(chunks, normalised, strict=True):
+            self._surrogate(chunk, weights).backward(retain_graph=self.retain_graph)
+        loss = -scale * log_mean_exp(values).sum()
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    @torch.no_grad()
+    def terms(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> IWAETerms:
+        """The bound, the ELBO and the effective sample size at the same draws.
+
+        Raises:
+            ValueError: As `differentiable_loss` does.
+        """
+        values, _ = self._values(model, guide, args, kwargs)
+        weights = torch.softmax(values, 0)
+        return IWAETerms(
+            log_mean_exp(values).mean(),
+            values.mean(),
+            (1 / weights.square().sum(0)).mean(),
+        )
+
+    def _values(
+        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
+    ) -> tuple[Tensor, Any]:
+        self._guess_plates(model, guide, args, kwargs)
+        chunks = [(c.values, c.scale) for c in self._chunks(model, guide, args, kwargs)]
+        return torch.cat([values for values, _ in chunks]), chunks[0][1]
+
+    def _surrogate(self, chunk: "_Chunk", weights: Tensor) -> Tensor:
+        """What has the gradient of the loss, from normalised weights of shape `(K, B)`."""
+        if self.gradient == "plain":
+            return -chunk.scale * (weights * chunk.values).sum()
+        # The guide's parameters see the draws alone, and the density only as its argument moves.
+        coefficients = weights**2 if self.gradient == "dreg" else weights
+        slopes = torch.autograd.grad(
+            (coefficients * chunk.values).sum(), chunk.leaves, retain_graph=True
+        )
+        paths = [(g * z).sum() for g, z in zip(slopes, chunk.draws, strict=True)]
+        return -chunk.scale * ((weights * chunk.weights.model).sum() + torch.stack(paths).sum())
+
+    def _guess_plates(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
+        if self.vectorize_particles and self.max_plate_nesting == float("inf"):
+            self._guess_max_plate_nesting(model, guide, args, kwargs)
+
+    def _chunks(
+        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
+    ) -> Iterator["_Chunk"]:
+        subsample = Trace()
+        for start in range(0, self.num_particles, self.chunk_size):
+            size = min(self.chunk_size, self.num_particles - start)
+
+            def particles(fn: Callable, size: int = size) -> Callable:
+                if size == 1 and not self.vectorize_particles:
+                    return fn
+                return pyro.plate(PARTICLES, size, dim=-int(self.max_plate_nesting))(fn)
+
+            def traces(replayed: Trace, particles: Callable = particles) -> tuple[Trace, Trace]:
+                replayed_guide = poutine.replay(particles(guide), trace=replayed)
+                return self._get_trace(particles(model), replayed_guide, args, kwargs)
+
+            if self.gradient == "plain" or not torch.is_grad_enabled():
+                model_trace, draws = traces(subsample)
+                yield self._chunk(model_trace, draws, [], [])
+            else:
+                replayed = poutine.replay(particles(guide), trace=subsample)
+                draws = poutine.trace(replayed).get_trace(*args, **kwargs)
+                fixed, live, leaves = draws.copy(), [], []
+                for name, site in sample_sites(draws).items():
+                    if not site["is_observed"]:
+                        live.append(site["value"])
+                        leaves.append(site["value"].detach().requires_grad_())
+                        fixed.nodes[name] = cast(Any, {**site, "value": leaves[-1]})
+                yield self._chunk(*traces(fixed), live, leaves)
+            # All particles see the same subsample.
+            nodes: dict[str, Any] = draws.nodes
+            for name, site in nodes.items():
+                if type(site.get("fn")).__name__ == "_Subsample" and name not in subsample:
+                    subsample.add_node(name, **site)
+
+    def _get_trace(
+        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
+    ) -> tuple[Trace, Trace]:
+        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+        check_reparameterised(guide_trace)
+        replayed = poutine.replay(model, trace=guide_trace)
+        return poutine.trace(replayed).get_trace(*args, **kwargs), guide_trace
+
+    def _chunk(
+        self, model_trace: Trace, guide_trace: Trace, draws: list[Tensor], leaves: list[Tensor]
+    ) -> "_Chunk":
+        sites = site_terms(model_trace, guide_trace, closed_form=False, entropies=False)
+        weights = log_weights(sites, self.data_plate)
+        values = weights.values
+        return _Chunk(values if values.ndim > 1 else values[None], weights, draws, leaves)
+
+
+class _Chunk(NamedTuple):
+    values: Tensor  # log-weights, (K, B)
+    weights: LogWeights
+    draws: list[Tensor]
+    leaves: list[Tensor]
+
+    @property
+    def scale(self) -> Any:
+        return self.weights.scale
+
+
+def log_mean_exp(values: Tensor) -> Tensor:
+    """`log 1/K sum_k exp(values_k)`, over the first dimension."""
+    return torch.logsumexp(values, 0) - torch.log(values.new_tensor(float(len(values))))
