@@ -44,6 +44,19 @@ def test_examples(name, backend, tmp_path, capsys):
         assert Path(path).stat().st_size > 0
 
 
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_docs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The blocks of a page are read from top to bottom, and build on each other.
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, page.name, "exec"), names)
+
+
 README = (ROOT / "README.md").read_text()
 
 
