@@ -201,6 +201,7 @@ class IWAE_ELBO(ELBO):
             else:
                 replayed = poutine.replay(particles(guide), trace=subsample)
                 draws = poutine.trace(replayed).get_trace(*args, **kwargs)
+                check_reparameterised(draws)
                 fixed, live, leaves = draws.copy(), [], []
                 for name, site in sample_sites(draws).items():
                     if not site["is_observed"]:

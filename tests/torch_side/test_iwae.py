@@ -234,7 +234,8 @@ def binary_guide():
     ],
 )
 def test_what_has_no_weights_per_data_point_is_refused(model, guide, error, match):
-    for call in (IWAE_ELBO(3).loss, IWAE_ELBO(3).differentiable_loss):
+    dreg = IWAE_ELBO(3, gradient="dreg")
+    for call in (IWAE_ELBO(3).loss, IWAE_ELBO(3).differentiable_loss, dreg.loss_and_grads):
         with pytest.raises(error, match=match):
             call(model, guide)
 
