@@ -13,10 +13,10 @@ from tests.helpers import HIDDEN, B, D, H, data
 IMAGE = (2, 8, 8)
 CLASSES = 4
 LEVELS = 256
-COMPONENTS = np.random.default_rng(5)
-MEANS = COMPONENTS.standard_normal((3, H))
-FACTORS = COMPONENTS.standard_normal((3, H, H))
-PSEUDO_INPUTS = COMPONENTS.standard_normal((4, D))
+RNG = np.random.default_rng(5)
+MEANS = RNG.standard_normal((3, H))
+FACTORS = RNG.standard_normal((3, H, H))
+PSEUDO_INPUTS = RNG.standard_normal((4, D))
 
 
 def observations(kind: str) -> np.ndarray:
