@@ -16,6 +16,7 @@ from entropy_core.weights import Weights
 
 _FIRST = "decoder.net.layer_0.weight"
 _PRIOR = "prior.log_variance"
+_VARIANCE = "decoder.log_variance"
 
 Arrays = Mapping[str, NDArray[np.floating]]
 
@@ -38,11 +39,7 @@ def vae1_to_vae2(weights: Arrays) -> Weights:
         >>> _ = vae2.set_weights(vae1_to_vae2(vae1.get_weights()))
     """
     _check_variant(weights, "VAE1", _PRIOR not in weights)
-    columns = weights[_FIRST].astype(np.float64)
-    alpha = np.linalg.norm(columns, axis=0)
-    if not alpha.all():
-        zero = np.flatnonzero(alpha == 0).tolist()
-        raise ValueError(expected(f"columns of `{_FIRST}` other than zero", "weights", zero))
+    columns, alpha = _columns(weights)
     converted = _scaled_encoder(weights, alpha)
     converted[_FIRST] = (columns / alpha).astype(weights[_FIRST].dtype)
     converted[_PRIOR] = (2 * np.log(alpha)).astype(weights[_FIRST].dtype)
@@ -67,11 +64,7 @@ def vae2_to_vae1(weights: Arrays) -> Weights:
         >>> params = vae1.set_weights(vae2_to_vae1(weights))
     """
     _check_variant(weights, "VAE2", _PRIOR in weights)
-    columns = weights[_FIRST].astype(np.float64)
-    lengths = np.linalg.norm(columns, axis=0)
-    if not lengths.all():
-        zero = np.flatnonzero(lengths == 0).tolist()
-        raise ValueError(expected(f"columns of `{_FIRST}` other than zero", "weights", zero))
+    columns, lengths = _columns(weights)
     alpha = np.exp(0.5 * weights[_PRIOR].astype(np.float64))
     converted = _scaled_encoder(weights, 1 / alpha)
     converted[_FIRST] = (columns / lengths * alpha).astype(weights[_FIRST].dtype)
@@ -81,21 +74,29 @@ def vae2_to_vae1(weights: Arrays) -> Weights:
 
 def _check_variant(weights: Arrays, variant: str, fits: bool) -> None:
     # Other variants have other parameters, or others of the same names but of other shapes.
-    known = {f"{part}.net.layer_" for part in ("encoder", "decoder")}
-    fits &= {key for key in weights if not key.startswith(tuple(known))} <= {
-        _PRIOR,
-        "decoder.log_variance",
-    }
-    if fits := fits and _FIRST in weights and weights.keys() >= {"decoder.log_variance"}:
+    nets = ("encoder.net.layer_", "decoder.net.layer_")
+    beside = {key for key in weights if not key.startswith(nets)} - {_PRIOR}
+    if fits and beside == {_VARIANCE} and _FIRST in weights:
         latent_dim = weights[_FIRST].shape[1]
-        last = _last_layer(weights)
         fits = (
-            weights[f"encoder.net.{last}.bias"].shape == (2 * latent_dim,)
-            and weights["decoder.log_variance"].shape == ()
+            weights[f"encoder.net.{_last_layer(weights)}.bias"].shape == (2 * latent_dim,)
+            and weights[_VARIANCE].shape == ()
             and weights.get(_PRIOR, np.zeros(latent_dim)).shape == (latent_dim,)
         )
+    else:
+        fits = False
     if not fits:
         raise ValueError(expected(f"the weights of a {variant}", "weights", sorted(weights)))
+
+
+def _columns(weights: Arrays) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The decoder's first weight, and the lengths of its columns."""
+    columns = weights[_FIRST].astype(np.float64)
+    lengths = np.linalg.norm(columns, axis=0)
+    if not lengths.all():
+        zero = np.flatnonzero(lengths == 0).tolist()
+        raise ValueError(expected(f"columns of `{_FIRST}` other than zero", "weights", zero))
+    return columns, lengths
 
 
 def _last_layer(weights: Arrays) -> str:

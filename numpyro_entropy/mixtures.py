@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from entropy_core.checks import check_positive_int, expected
-from entropy_core.mixture import check_mixture, check_pseudo_inputs, fit_mixture
+from entropy_core.mixture import GaussianMixture, check_mixture, check_pseudo_inputs, fit_mixture
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,11 @@ class MixturePrior:
 
     def __post_init__(self) -> None:
         """Checks the parameters."""
-        check_mixture(self.weights, self.loc, self.covariance)
+        _ = self._mixture
+
+    @cached_property
+    def _mixture(self) -> GaussianMixture:
+        return check_mixture(self.weights, self.loc, self.covariance)
 
     @classmethod
     def from_samples(
@@ -79,7 +84,7 @@ class MixturePrior:
     def __call__(self) -> dist.Distribution:
         """`p(z)`, of event shape `(H,)`."""
         dtype = self.dtype or jnp.result_type(float)
-        mixture = check_mixture(self.weights, self.loc, self.covariance)
+        mixture = self._mixture
         logits, loc = jnp.asarray(np.log(mixture.weights), dtype), jnp.asarray(mixture.loc, dtype)
         if mixture.covariance.ndim == 3:
             scale_tril = jnp.asarray(np.linalg.cholesky(mixture.covariance), dtype)

@@ -1,7 +1,7 @@
 """The importance weighted bound, with its three gradient estimators."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import pyro
 import torch
@@ -11,27 +11,16 @@ from pyro.poutine import Trace
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from entropy_core.checks import check_positive_int, expected
-from entropy_core.importance import LogWeights, log_weights
+from entropy_core.importance import (
+    Gradient,
+    IWAETerms,
+    LogWeights,
+    check_particles,
+    log_weights,
+)
 from entropy_core.records import PARTICLES
 from pyro_entropy.elbos.base import check_reparameterised
 from pyro_entropy.terms import sample_sites, site_terms
-
-Gradient = Literal["plain", "dreg", "stl"]
-
-
-class IWAETerms(NamedTuple):
-    """The importance weighted bound and what it is made of.
-
-    Args:
-        bound: `L_K`, in nats per data point.
-        elbo: The ELBO at the same draws, which is never above the bound.
-        effective_sample_size: `(sum_k w_k)^2 / sum_k w_k^2`, the mean over data points.
-    """
-
-    bound: Tensor
-    elbo: Tensor
-    effective_sample_size: Tensor
 
 
 class IWAE_ELBO(ELBO):
@@ -80,12 +69,8 @@ class IWAE_ELBO(ELBO):
         data_plate: str | None = None,
         **kwargs: Any,
     ) -> None:
-        check_positive_int(num_particles, "num_particles")
-        check_positive_int(chunk_size or 1, "chunk_size")
-        if gradient not in ("plain", "dreg", "stl"):
-            raise ValueError(expected("'plain', 'dreg' or 'stl'", "gradient", repr(gradient)))
+        self.chunk_size = check_particles(num_particles, chunk_size, gradient)
         self.gradient = gradient
-        self.chunk_size = min(chunk_size or num_particles, num_particles)
         self.data_plate = data_plate
         kwargs["vectorize_particles"] = self.chunk_size > 1
         super().__init__(num_particles, **kwargs)

@@ -226,6 +226,7 @@ def test_what_has_no_weights_per_data_point_is_refused(model, guide, error, matc
     [
         ({"num_particles": 0}, "`num_particles`"),
         ({"chunk_size": -1}, "`chunk_size`"),
+        ({"chunk_size": 0}, "`chunk_size`"),
         ({"gradient": "vimco"}, "`gradient`; got 'vimco'"),
     ],
 )
