@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 from jax import random
@@ -16,18 +16,24 @@ from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.terms import Trace, sample_sites, site_terms
 from numpyro_entropy.traces import get_traces, pair_shapes
 
+# Those of the model and of the guide come first.
+Traces = tuple[Trace, ...]
+
 
 class TermsELBO(ELBO, ABC):
     """Base of the objectives that are sums of the terms of `numpyro_entropy.terms`.
 
-    A subclass holds its formula, `bound`. All arguments are those of `numpyro.infer.ELBO`, and two
-    more.
+    A subclass holds its formula, `bound`, and says in `no_claim` where the theorem makes none at
+    its stationary points. All arguments are those of `numpyro.infer.ELBO`, and two more.
 
     Args:
         closed_form: `False` takes every term at the draws, as `numpyro.infer.Trace_ELBO` does.
         data_plate: The name of the plate over data points, for `terms`; needed only where two
             crossed plates both hold all data.
     """
+
+    # Keyword arguments of a loss that are its own, and neither the model's nor the guide's.
+    call_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -42,8 +48,13 @@ class TermsELBO(ELBO, ABC):
         self.data_plate = data_plate
 
     @abstractmethod
-    def bound(self, sites: Sequence[SiteTerms]) -> Array:
-        """The objective to maximise, from the records of one pair of traces; a scalar, in nats."""
+    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
+        """The objective to maximise, from one pair of traces and its records; a scalar, in nats."""
+
+    @property
+    def no_claim(self) -> str | None:
+        """Why its stationary points are not those of the ELBO; `None` where they are."""
+        return None
 
     def loss_with_mutable_state(
         self,
@@ -61,11 +72,11 @@ class TermsELBO(ELBO, ABC):
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
 
+        kwargs, options = self._split(kwargs)
+
         def particle(key: Array) -> tuple[Array, dict[str, Any] | None]:
-            traces, state = get_traces(key, param_map, model, guide, args, kwargs)
-            check_reparameterised(traces[1])
-            sites = site_terms(*traces, closed_form=self.closed_form, entropies=False)
-            return -self.bound(sites), state
+            traces, state = self._get_traces(key, param_map, model, guide, args, kwargs)
+            return -self.bound(self._sites(traces), traces, **options), state
 
         if self.num_particles == 1:
             loss, state = particle(rng_key)
@@ -93,17 +104,41 @@ class TermsELBO(ELBO, ABC):
                 model.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
+        kwargs, _ = self._split(kwargs)
         check_params(params, pair_shapes(model, guide, args, kwargs))
 
         def particle(key: Array) -> ELBOTerms:
-            traces, _ = get_traces(key, params, model, guide, args, kwargs)
-            check_reparameterised(traces[1])
-            sites = site_terms(*traces, closed_form=self.closed_form, rng_key=key)
-            return elbo_terms(sites, self.data_plate)
+            traces, _ = self._get_traces(key, params, model, guide, args, kwargs)
+            return elbo_terms(self._sites(traces, rng_key=key), self.data_plate)
 
         if self.num_particles == 1:
             return particle(rng_key)
         return jax.tree.map(lambda leaf: leaf.mean(0), self._map(particle, rng_key))
+
+    def _split(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        options = {name: kwargs[name] for name in self.call_options if name in kwargs}
+        return {name: kwargs[name] for name in kwargs if name not in options}, options
+
+    def _sites(self, traces: Traces, *, rng_key: Array | None = None) -> list[SiteTerms]:
+        return site_terms(
+            *traces[:2],
+            closed_form=self.closed_form,
+            entropies=rng_key is not None,
+            rng_key=rng_key,
+        )
+
+    def _get_traces(
+        self,
+        rng_key: Array,
+        params: Params,
+        model: Callable,
+        guide: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+    ) -> tuple[Traces, dict[str, Any]]:
+        traces, state = get_traces(rng_key, params, model, guide, args, kwargs)
+        check_reparameterised(traces[1])
+        return traces, state
 
     def _map(self, particle: Callable[[Array], Any], rng_key: Array) -> Any:
         return self.vectorize_particles_fn(particle, random.split(rng_key, self.num_particles))

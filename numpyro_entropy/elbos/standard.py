@@ -1,12 +1,13 @@
 """The ELBO, with every term in closed form that has one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Array
 
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo
-from numpyro_entropy.elbos.base import TermsELBO
+from numpyro_entropy.elbos.base import TermsELBO, Traces
 
 
 class Standard_ELBO(TermsELBO):
@@ -38,6 +39,6 @@ class Standard_ELBO(TermsELBO):
         True
     """
 
-    def bound(self, sites: Sequence[SiteTerms]) -> Array:
+    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
         """`F`, in nats, summed over the plates and scaled as the host does."""
         return elbo(sites)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pyro.infer import ELBO
@@ -16,18 +16,24 @@ from entropy_core.records import SiteTerms
 from entropy_core.terms import ELBOTerms, average, elbo_terms
 from pyro_entropy.terms import sample_sites, site_terms
 
+# Those of the model and of the guide come first.
+Traces = tuple[Trace, ...]
+
 
 class TermsELBO(ELBO):
     """Base of the objectives that are sums of the terms of `pyro_entropy.terms`.
 
-    A subclass holds its formula, `bound`. All arguments are those of `pyro.infer.ELBO`, and two
-    more.
+    A subclass holds its formula, `bound`, and says in `no_claim` where the theorem makes none at
+    its stationary points. All arguments are those of `pyro.infer.ELBO`, and two more.
 
     Args:
         closed_form: `False` takes every term at the draws, as `pyro.infer.Trace_ELBO` does.
         data_plate: The name of the plate over data points, for `terms`; needed only where two
             crossed plates both hold all data.
     """
+
+    # Keyword arguments of a loss that are its own, and neither the model's nor the guide's.
+    call_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -42,8 +48,13 @@ class TermsELBO(ELBO):
         self.data_plate = data_plate
 
     @abstractmethod
-    def bound(self, sites: Sequence[SiteTerms]) -> Tensor:
-        """The objective to maximise, from the records of one pair of traces; a scalar, in nats."""
+    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
+        """The objective to maximise, from one pair of traces and its records; a scalar, in nats."""
+
+    @property
+    def no_claim(self) -> str | None:
+        """Why its stationary points are not those of the ELBO; `None` where they are."""
+        return None
 
     def differentiable_loss(
         self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
@@ -85,8 +96,9 @@ class TermsELBO(ELBO):
             ValueError: If the guide lacks a latent site of the model.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
+        kwargs, _ = self._split(kwargs)
         terms = [
-            elbo_terms(site_terms(*traces, closed_form=self.closed_form), self.data_plate)
+            elbo_terms(self._sites(traces, entropies=True), self.data_plate)
             for traces in self._get_traces(model, guide, args, kwargs)
         ]
         return average(terms)
@@ -94,14 +106,19 @@ class TermsELBO(ELBO):
     def _particle_losses(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> Iterator[Tensor]:
+        kwargs, options = self._split(kwargs)
         num_traces = 1 if self.vectorize_particles else self.num_particles
         for traces in self._get_traces(model, guide, args, kwargs):
-            sites = site_terms(*traces, closed_form=self.closed_form, entropies=False)
-            yield -self.bound(sites) / num_traces
+            yield -self.bound(self._sites(traces), traces, **options) / num_traces
 
-    def _get_trace(
-        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
-    ) -> tuple[Trace, Trace]:
+    def _split(self, kwargs: dict) -> tuple[dict, dict]:
+        options = {name: kwargs[name] for name in self.call_options if name in kwargs}
+        return {name: kwargs[name] for name in kwargs if name not in options}, options
+
+    def _sites(self, traces: Traces, *, entropies: bool = False) -> list[SiteTerms]:
+        return site_terms(*traces[:2], closed_form=self.closed_form, entropies=entropies)
+
+    def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Traces:
         traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         check_reparameterised(traces[1])
         return traces

@@ -1,12 +1,13 @@
 """The ELBO, with every term in closed form that has one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo
-from pyro_entropy.elbos.base import TermsELBO
+from pyro_entropy.elbos.base import TermsELBO, Traces
 
 
 class Standard_ELBO(TermsELBO):
@@ -36,6 +37,6 @@ class Standard_ELBO(TermsELBO):
         True
     """
 
-    def bound(self, sites: Sequence[SiteTerms]) -> Tensor:
+    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
         """`F`, in nats, summed over the plates and scaled as the host does."""
         return elbo(sites)
