@@ -80,7 +80,7 @@ def log_weights(sites: Sequence[SiteTerms], data_plate: str | None = None) -> Lo
         if plate not in site.plates:
             what = f"all sites in the plate '{plate.name}'"
             raise ValueError(expected(what, "model", f"site '{site.name}' outside of it"))
-    scale = _common_scale(sites)
+    scale = common_scale(sites)
     guide = [_per_datum(s, plate) for s in sites if s.role in ("encoder", "guide factor")]
     model = [_per_datum(s, plate) for s in sites if s.role not in ("encoder", "guide factor")]
     return LogWeights(sum(model), sum(guide), scale * (plate.full_size / plate.size))
@@ -97,7 +97,15 @@ def _per_datum(site: SiteTerms, data_plate: Plate) -> Any:
     return inner * (values.sum(summed) if summed else values)
 
 
-def _common_scale(sites: Sequence[SiteTerms]) -> Any:
+def common_scale(sites: Sequence[SiteTerms]) -> Any:
+    """The factor of the `scale` handlers around some sites, which all of them share.
+
+    Args:
+        sites: At least one record.
+
+    Raises:
+        ValueError: If the factors differ between sites.
+    """
     first, *others = (site.handler_scale for site in sites)
     for site, scale in zip(sites[1:], others, strict=True):
         if scale is not first and not _equal(scale, first):

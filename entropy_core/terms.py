@@ -160,16 +160,12 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
     )
 
 
-def average(terms: Sequence[ELBOTerms]) -> ELBOTerms:
-    """Averages the terms of several pairs of traces of the same model and guide."""
+def average(terms: Sequence[Any]) -> Any:
+    """Averages the records of several pairs of traces, field by field; all are of the same type."""
 
-    def mean(values: Iterable[Any]) -> Any:
-        return sum(values) / len(terms)
+    def mean(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], dict):
+            return {name: mean([value[name] for value in values]) for name in values[0]}
+        return sum(values) / len(values)
 
-    *scalars, residuals = zip(*terms, strict=True)
-    return ELBOTerms._make(
-        [
-            *map(mean, scalars),
-            {name: mean([values[name] for values in residuals]) for name in residuals[0]},
-        ]
-    )
+    return type(terms[0])._make(map(mean, zip(*terms, strict=True)))

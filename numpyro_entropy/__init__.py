@@ -26,7 +26,15 @@ from numpyro_entropy.decoders import (
 )
 from numpyro_entropy.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.discretized import DiscretizedLogistic, DiscretizedNormal
-from numpyro_entropy.elbos import IWAE_ELBO, Standard_ELBO
+from numpyro_entropy.elbos import (
+    BAGGINS_ELBO,
+    BILBO_ELBO,
+    EDVAE_ELBO,
+    IWAE_ELBO,
+    ConstantVariance_ELBO,
+    Profiled_ELBO,
+    Standard_ELBO,
+)
 from numpyro_entropy.encoders import (
     ConstantNormalEncoder,
     FullNormalEncoder,
@@ -51,7 +59,10 @@ from numpyro_entropy.variants import (
 )
 
 __all__ = [
+    "BAGGINS_ELBO",
+    "BILBO_ELBO",
     "EDVAE",
+    "EDVAE_ELBO",
     "IWAE_ELBO",
     "MLP",
     "VAE",
@@ -64,6 +75,7 @@ __all__ = [
     "CategoricalDecoder",
     "ConstantNormalEncoder",
     "ConstantVarianceVAE",
+    "ConstantVariance_ELBO",
     "ContinuousBernoulli",
     "ContinuousBernoulliDecoder",
     "ConvNet",
@@ -92,6 +104,7 @@ __all__ = [
     "NormalEncoder",
     "NormalPrior",
     "PoissonDecoder",
+    "Profiled_ELBO",
     "SigmaVAE",
     "StandardNormalPrior",
     "Standard_ELBO",

@@ -11,7 +11,7 @@ from numpyro.infer import ELBO
 
 from entropy_core.checks import expected
 from entropy_core.records import SiteTerms
-from entropy_core.terms import ELBOTerms, elbo_terms
+from entropy_core.terms import elbo_terms
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.terms import Trace, sample_sites, site_terms
 from numpyro_entropy.traces import get_traces, pair_shapes
@@ -71,7 +71,6 @@ class TermsELBO(ELBO, ABC):
             ValueError: If the guide lacks a latent site of the model.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
-
         kwargs, options = self._split(kwargs)
 
         def particle(key: Array) -> tuple[Array, dict[str, Any] | None]:
@@ -93,11 +92,12 @@ class TermsELBO(ELBO, ABC):
         guide: Callable,
         *args: Any,
         **kwargs: Any,
-    ) -> ELBOTerms:
-        """The ELBO in three terms and in three entropies, from the same draws.
+    ) -> Any:
+        """The bound and its named parts, from the same draws.
 
         Returns:
-            Scalars that carry gradients, in nats per data point; no `scale` handler enters.
+            `ELBOTerms`, or the record of the objective's own: scalars that carry gradients, in nats
+            per data point; no `scale` handler enters.
 
         Raises:
             ValueError: If `params` are not complete, or if the guide lacks a latent site of the
@@ -107,13 +107,16 @@ class TermsELBO(ELBO, ABC):
         kwargs, _ = self._split(kwargs)
         check_params(params, pair_shapes(model, guide, args, kwargs))
 
-        def particle(key: Array) -> ELBOTerms:
+        def particle(key: Array) -> Any:
             traces, _ = self._get_traces(key, params, model, guide, args, kwargs)
-            return elbo_terms(self._sites(traces, rng_key=key), self.data_plate)
+            return self._terms(self._sites(traces, rng_key=key), traces)
 
         if self.num_particles == 1:
             return particle(rng_key)
         return jax.tree.map(lambda leaf: leaf.mean(0), self._map(particle, rng_key))
+
+    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> Any:
+        return elbo_terms(sites, self.data_plate)
 
     def _split(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         options = {name: kwargs[name] for name in self.call_options if name in kwargs}

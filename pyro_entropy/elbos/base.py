@@ -13,7 +13,7 @@ from torch import Tensor
 
 from entropy_core.checks import expected
 from entropy_core.records import SiteTerms
-from entropy_core.terms import ELBOTerms, average, elbo_terms
+from entropy_core.terms import average, elbo_terms
 from pyro_entropy.terms import sample_sites, site_terms
 
 # Those of the model and of the guide come first.
@@ -73,6 +73,7 @@ class TermsELBO(ELBO):
         """The value of `differentiable_loss`."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         warn_if_nan(loss, "loss")
+        self._check(loss.item())
         return loss.item()
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
@@ -80,17 +81,20 @@ class TermsELBO(ELBO):
         loss: Any = 0.0
         # One particle at a time, so that only one graph is held.
         for particle in self._particle_losses(model, guide, args, kwargs):
+            value = particle.item()
+            self._check(value)
             if particle.requires_grad:
                 particle.backward(retain_graph=self.retain_graph)
-            loss += particle.item()
+            loss += value
         warn_if_nan(loss, "loss")
         return loss
 
-    def terms(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> ELBOTerms:
-        """The ELBO in three terms and in three entropies, from the same draws.
+    def terms(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Any:
+        """The bound and its named parts, from the same draws.
 
         Returns:
-            Scalars that carry gradients, in nats per data point; no `scale` handler enters.
+            `ELBOTerms`, or the record of the objective's own: scalars that carry gradients, in nats
+            per data point; no `scale` handler enters.
 
         Raises:
             ValueError: If the guide lacks a latent site of the model.
@@ -98,10 +102,16 @@ class TermsELBO(ELBO):
         """
         kwargs, _ = self._split(kwargs)
         terms = [
-            elbo_terms(self._sites(traces, entropies=True), self.data_plate)
+            self._terms(self._sites(traces, entropies=True), traces)
             for traces in self._get_traces(model, guide, args, kwargs)
         ]
         return average(terms)
+
+    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> Any:
+        return elbo_terms(sites, self.data_plate)
+
+    def _check(self, loss: float) -> None:
+        """Refuses the loss of a particle that no step may be taken with."""
 
     def _particle_losses(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict

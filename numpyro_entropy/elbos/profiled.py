@@ -1,0 +1,239 @@
+"""The ELBO with variances replaced by their optimum on the batch."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from numpyro.distributions import MultivariateNormal, Normal
+
+from entropy_core.batch import check_choice
+from entropy_core.checks import expected
+from entropy_core.records import SiteTerms
+from entropy_core.terms import ELBOTerms, elbo, elbo_terms, find_data_plate, is_mean_field
+from numpyro_entropy.elbos.base import TermsELBO, Traces
+from numpyro_entropy.entropies import elementwise
+from numpyro_entropy.normals import log_det, normal_of, rows
+from numpyro_entropy.params import Params, check_params
+from numpyro_entropy.terms import Site, sample_sites
+from numpyro_entropy.traces import pair_shapes
+
+Moments = dict[str, Array]
+
+
+class Profiled_ELBO(TermsELBO):
+    """The ELBO with chosen variances at their optimum on the batch.
+
+    `alpha_h^2 = mean_n E_q[z_h^2]` and `sigma^2 = 1/(D N) sum_n E_q|x_n - mu(z)|^2` (Damm et al.
+    2023, Eq. 76), about the means of the model's own distributions. Put back, a site adds minus its
+    entropy, so that its residual is zero: with all the model's sites profiled the ELBO is a sum of
+    entropies at every step. A profiled prior is the prior term of BILBO (Fyffe 2020, Eq. 24), a
+    profiled scalar decoder the log-MSE loss (Yu 2020, Sec. 5.1; Rybkin et al. 2021).
+
+    The variances of the model's own sites do not enter and are not trained; `variances` says what
+    they would be. They are the best ones for their own batch, so that on a small one the value is
+    too high in expectation and bounds nothing.
+
+    Args:
+        num_particles: The number of draws from the guide; the optimum is that of all together.
+        prior: What is profiled of the latent sites in the data plate: `None`, `"diagonal"`, one
+            variance for each latent, or `"full"`, the covariance.
+        decoder: The same of the observed sites, or `"scalar"`, one variance for all dimensions.
+        **kwargs: Those of `Standard_ELBO`.
+
+    Raises:
+        ValueError: If nothing is to be profiled, or an option is not known; when called, if a site
+            that is to be profiled is not normal, or masked, or under a `scale` handler of several
+            values.
+
+    Example:
+        >>> from jax import random
+        >>> from numpyro_entropy import VAE1, Profiled_ELBO
+        >>> vae, key = VAE1(4, 2), random.key(0)
+        >>> pair = vae.init(key), vae.model, vae.guide, random.uniform(key, (8, 4))
+        >>> terms = Profiled_ELBO(prior="diagonal").terms(key, *pair)
+        >>> bool(jnp.isclose(terms.elbo, terms.entropy_sum))
+        True
+    """
+
+    def __init__(
+        self,
+        num_particles: int = 1,
+        *,
+        prior: Literal["diagonal", "full"] | None = None,
+        decoder: Literal["scalar", "diagonal", "full"] | None = "scalar",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_particles, **kwargs)
+        check_choice(prior, (None, "diagonal", "full"), "prior")
+        check_choice(decoder, (None, "scalar", "diagonal", "full"), "decoder")
+        if prior is None and decoder is None:
+            raise ValueError(expected("a site to profile", "prior` or `decoder", None))
+        self.forms = {"prior": prior, "decoder": decoder}
+
+    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
+        """The bound of one pair of traces, in nats, summed over the plates and scaled."""
+        return elbo(self._profiled(sites, self._moments(sites, traces)))
+
+    @property
+    def no_claim(self) -> str | None:
+        """The model's own variances are not trained."""
+        return "profiled variances, which stand for the model's own"
+
+    def loss_with_mutable_state(
+        self,
+        rng_key: Array,
+        param_map: Params,
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The loss, summed over plates and scaled as the host does, and the nets' mutable state.
+
+        Raises:
+            ValueError: If the guide lacks a latent site of the model, and as the class says.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
+        """
+        drawn = self._particles(rng_key, param_map, model, guide, args, kwargs)
+        bounds = jax.vmap(lambda sites: elbo(self._profiled(sites, drawn.moments)))(drawn.sites)
+        return {"loss": -bounds.mean(), "mutable_state": drawn.state}
+
+    def terms(
+        self,
+        rng_key: Array,
+        params: Params,
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        **kwargs: Any,
+    ) -> ELBOTerms:
+        """The bound in three terms and in three entropies, with the profiled variances.
+
+        Returns:
+            Scalars that carry gradients, in nats per data point; no `scale` handler enters.
+
+        Raises:
+            ValueError: If `params` are not complete, and as `loss_with_mutable_state` does.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
+        """
+        check_params(params, pair_shapes(model, guide, args, kwargs))
+        drawn = self._particles(rng_key, params, model, guide, args, kwargs, entropies=True)
+        terms = jax.vmap(
+            lambda sites: elbo_terms(self._profiled(sites, drawn.moments), self.data_plate)
+        )(drawn.sites)
+        return jax.tree.map(lambda leaf: leaf.mean(0), terms)
+
+    def variances(
+        self,
+        rng_key: Array,
+        params: Params,
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Moments:
+        """The profiled variances of each site, `(D,)`, or `(D, D)` where they are `"full"`.
+
+        Raises:
+            ValueError: If `params` are not complete, and as `loss_with_mutable_state` does.
+        """
+        check_params(params, pair_shapes(model, guide, args, kwargs))
+        return self._particles(rng_key, params, model, guide, args, kwargs).moments
+
+    def _particles(
+        self,
+        rng_key: Array,
+        params: Params,
+        model: Callable,
+        guide: Callable,
+        args: tuple,
+        kwargs: dict[str, Any],
+        *,
+        entropies: bool = False,
+    ) -> "_Drawn":
+        def particle(key: Array) -> _Drawn:
+            traces, state = self._get_traces(key, params, model, guide, args, kwargs)
+            sites = self._sites(traces, rng_key=key if entropies else None)
+            return _Drawn(sites, self._moments(sites, traces), state or None)
+
+        if self.num_particles == 1:
+            drawn = particle(rng_key)
+            return drawn._replace(
+                sites=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], drawn.sites)
+            )
+        drawn = self._map(particle, rng_key)
+        # As in the host: with several particles there is no one state that the next step could use.
+        moments = jax.tree.map(lambda leaf: leaf.mean(0), drawn.moments)
+        return drawn._replace(moments=moments, state=None)
+
+    def _moments(self, sites: Sequence[SiteTerms], traces: Traces) -> Moments:
+        """The mean over the batch of `E_q[(v - loc)^2]`, for each site to profile."""
+        model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
+        plate = find_data_plate(sites, self.data_plate)
+        found = {}
+        for record in sites:
+            form = self.forms.get(record.role)
+            if form is None or plate not in record.plates:
+                continue
+            if getattr(record.handler_scale, "ndim", 0):
+                got = f"an array around site '{record.name}'"
+                raise ValueError(expected("one number for each `scale` handler", "model", got))
+            site = model_sites[record.name]
+            loc = normal_of(site, "model").mean
+            closed = record.role == "prior" and self.closed_form
+            mean_field = closed and is_mean_field(record.name, model_sites, guide_sites)
+            q = _normal_or_none(guide_sites[record.name]) if mean_field else None
+            deviations = rows(site, (site["value"] if q is None else q.mean) - loc)
+            if form == "full":
+                moments = deviations.T @ deviations / len(deviations)
+                if isinstance(q, MultivariateNormal):
+                    moments = moments + _mean_covariance(q)
+                elif q is not None:
+                    moments = moments + jnp.diag(rows(site, q.variance).mean(0))
+            else:
+                moments = (deviations**2).mean(0)
+                if q is not None:
+                    moments = moments + rows(site, q.variance).mean(0)
+            # One number for all dimensions has an entry for each, so that their count is known.
+            found[record.name] = (
+                jnp.full_like(moments, moments.mean()) if form == "scalar" else moments
+            )
+        if not found:
+            raise ValueError(expected("a site to profile in the data plate", "model", "none"))
+        return found
+
+    def _profiled(self, sites: Sequence[SiteTerms], moments: Moments) -> list[SiteTerms]:
+        """The records with the profiled variances: a site adds minus its entropy."""
+
+        def profiled(site: SiteTerms) -> SiteTerms:
+            found = moments[site.name]
+            log_variance = log_det(found) if found.ndim == 2 else jnp.log(found).sum()
+            entropy = 0.5 * (len(found) * math.log(2 * math.pi * math.e) + log_variance)
+            values = jnp.broadcast_to(entropy, site.term.shape)
+            return replace(site, term=-values, entropy=values)
+
+        return [
+            profiled(site) if self.forms.get(site.role) and site.name in moments else site
+            for site in sites
+        ]
+
+
+def _normal_or_none(site: Site) -> Any:
+    # The squares of another guide's draws are taken as they come.
+    fn = elementwise(site["fn"])
+    return fn if isinstance(fn, Normal | MultivariateNormal) else None
+
+
+def _mean_covariance(q: MultivariateNormal) -> Array:
+    covariances = q.covariance_matrix
+    return covariances.reshape(-1, *covariances.shape[-2:]).mean(0)
+
+
+class _Drawn(NamedTuple):
+    sites: list[SiteTerms]  # with a first dimension over particles
+    moments: Moments
+    state: dict[str, Any] | None

@@ -1,0 +1,153 @@
+"""Bounds of a constant encoder variance under a prior that floats with the batch."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from entropy_core.batch import BILBOTerms, batch_sites
+from entropy_core.records import SiteTerms
+from entropy_core.terms import elbo, elbo_terms
+from pyro_entropy.elbos.base import TermsELBO, Traces
+from pyro_entropy.normals import LatentRows, latent_rows, log_det
+from pyro_entropy.terms import sample_sites
+
+
+class FloatingPriorELBO(TermsELBO):
+    """Base of the bounds whose prior is `N(0, S^2)` with `S^2 = Sigma + M_B` of the batch.
+
+    Fyffe 2020, Sec. 4.3. The guide's variance `Sigma` must not depend on the data, and the variance
+    of the model's own prior does not enter. Means are taken about those of the model's prior.
+
+    The batch couples the data points: there is no loss of one data point, a run over several
+    devices has to sum `M_B` over them, and smaller batches make another objective. The prior is the
+    best one for its own batch, so that on a small one the value is too high in expectation and
+    bounds nothing: evaluate with the moments of the data set (`vae.fit_floating_prior`).
+
+    Args:
+        num_particles: The number of draws from the guide.
+        full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix (Eq. 23), or its diagonal.
+        **kwargs: Those of `Standard_ELBO`.
+    """
+
+    def __init__(
+        self, num_particles: int = 1, *, full_covariance: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(num_particles, **kwargs)
+        self.full_covariance = full_covariance
+
+    @abstractmethod
+    def prior_term(self, loc: Tensor, variance: Tensor) -> Tensor:
+        """Minus the KL divergence to the floating prior, in nats per data point.
+
+        Args:
+            loc: The means `m`, of shape `(R, H)`.
+            variance: The diagonal of `Sigma`, `(H,)`.
+        """
+
+    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
+        """The bound, in nats, summed over the plates and scaled as the host does."""
+        batch = batch_sites(sites, self.data_plate)
+        return batch.scale * self.prior_term(*self._latent(traces, batch.prior)) + elbo(
+            batch.others
+        )
+
+    @property
+    def no_claim(self) -> str | None:
+        """The prior of each batch is its own."""
+        return "a prior that floats with the batch"
+
+    def moments(self, loc: Tensor) -> Tensor:
+        """`M_B`, of shape `(H,)`, or `(H, H)` with `full_covariance`."""
+        return loc.mT @ loc / len(loc) if self.full_covariance else (loc**2).mean(0)
+
+    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> BILBOTerms:
+        batch = batch_sites(sites, self.data_plate)
+        loc, variance = self._latent(traces, batch.prior)
+        prior_term = self.prior_term(loc, variance)
+        reconstruction_term = batch.per_datum(batch.others)
+        sigma = torch.diag(variance) if self.full_covariance else variance
+        return BILBOTerms(
+            bound=prior_term + reconstruction_term,
+            prior_term=prior_term,
+            reconstruction_term=reconstruction_term,
+            prior_variance=sigma + self.moments(loc),
+            elbo=elbo_terms(sites, self.data_plate).elbo,
+        )
+
+    def _latent(self, traces: Traces, site: SiteTerms) -> LatentRows:
+        model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
+        return latent_rows(model_sites[site.name], guide_sites[site.name], constant=True)
+
+
+class BILBO_ELBO(FloatingPriorELBO):
+    """The batch information lower bound, `-1/2 log|I + Sigma^-1 M_B| + E_B[E_q[log p(x|z)]]`.
+
+    Fyffe 2020, Eq. 24; with `full_covariance` Eq. 23, which for an isotropic `Sigma` does not
+    change under rotations of the latent space, and is never below the other. It is the ELBO of the
+    prior `N(0, Sigma + M_B)`, the best one for the batch.
+
+    Args:
+        num_particles: The number of draws from the guide.
+        full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
+        **kwargs: Those of `Standard_ELBO`.
+
+    Raises:
+        ValueError: When called: if there is not one latent site, the guide's variance depends on
+            the data, prior or guide is not normal, or the batch is of one data point.
+
+    Example:
+        >>> import pyro
+        >>> from pyro_entropy import BILBO_ELBO, ConstantVarianceVAE
+        >>> vae, x = ConstantVarianceVAE(4, 2), torch.rand(8, 4)
+        >>> optim = pyro.optim.Adam({"lr": 1e-3})
+        >>> svi = pyro.infer.SVI(vae.model, vae.guide, optim, BILBO_ELBO())
+        >>> loss = svi.step(x)
+        >>> BILBO_ELBO().terms(vae.model, vae.guide, x).prior_variance.shape
+        torch.Size([2])
+    """
+
+    def prior_term(self, loc: Tensor, variance: Tensor) -> Tensor:
+        """`-1/2 log|I + Sigma^-1 M_B|`."""
+        if not self.full_covariance:
+            return -0.5 * torch.log1p(self.moments(loc) / variance).sum()
+        whitened = self.moments(loc / variance.sqrt())
+        return -0.5 * log_det(torch.eye(len(whitened)).to(whitened) + whitened)
+
+
+class ConstantVariance_ELBO(FloatingPriorELBO):
+    """The ELBO with a constant encoder variance and the best normal prior of the batch.
+
+    `1/2 (log|e S^-2 Sigma| - tr S^-2 Sigma - E_B|S^-1 m|^2) + E_B[E_q[log p(x|z)]]` with
+    `S^2 = Sigma + M_B` (Fyffe 2020, Eqs. 2 and 4). It is the same number as `BILBO_ELBO`, before
+    the traces are seen to cancel.
+
+    Args:
+        num_particles: The number of draws from the guide.
+        full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
+        **kwargs: Those of `Standard_ELBO`.
+
+    Raises:
+        ValueError: When called, as `BILBO_ELBO` does.
+
+    Example:
+        >>> from pyro_entropy import BILBO_ELBO, ConstantVariance_ELBO, ConstantVarianceVAE
+        >>> vae, x = ConstantVarianceVAE(4, 2), torch.rand(8, 4)
+        >>> terms = ConstantVariance_ELBO().terms(vae.model, vae.guide, x)
+        >>> bilbo = BILBO_ELBO().terms(vae.model, vae.guide, x)
+        >>> bool(torch.isclose(terms.prior_term, bilbo.prior_term))
+        True
+    """
+
+    def prior_term(self, loc: Tensor, variance: Tensor) -> Tensor:
+        """`1/2 (log|e S^-2 Sigma| - tr S^-2 Sigma - E_B|S^-1 m|^2)`."""
+        moments = self.moments(loc)
+        if not self.full_covariance:
+            s2 = variance + moments
+            return 0.5 * (1 + torch.log(variance / s2) - variance / s2 - moments / s2).sum()
+        s2 = torch.diag(variance) + moments
+        traces = torch.linalg.solve(s2, torch.diag(variance)).trace()
+        squares = (torch.linalg.solve(s2, loc.mT) * loc.mT).sum(0).mean()
+        return 0.5 * (len(s2) + variance.log().sum() - log_det(s2) - traces - squares)

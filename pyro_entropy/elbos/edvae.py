@@ -1,0 +1,187 @@
+"""The bound in four terms: reconstruction, mutual information, entropy and cross-entropy."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from pyro import poutine
+from pyro.poutine import Trace
+from torch import Tensor
+
+from entropy_core.batch import (
+    AggregateEntropy,
+    BatchSites,
+    EDVAETerms,
+    EDVAEWeights,
+    MutualInformation,
+    batch_sites,
+    check_edvae,
+)
+from entropy_core.checks import expected
+from entropy_core.records import SiteTerms
+from entropy_core.terms import elbo, elbo_terms
+from pyro_entropy.aggregate import aggregate_entropy, log_sum_exp
+from pyro_entropy.elbos.base import TermsELBO, Traces
+from pyro_entropy.terms import sample_sites
+
+
+class EDVAE_ELBO(TermsELBO):
+    """The entropy-decomposed ELBO, `E_q[log p(x|z)] - I_q(x; z) + H[q(z)] - H[q(z), p(z)]`.
+
+    Lygerakis and Rueckert 2024, Eq. 5, with the aggregate posterior `q(z) = mean_n q(z|x_n)`. With
+    exact terms it is the ELBO. Two terms are estimated from a batch of `B` data points:
+
+    - The mutual information. `"infonce"` (Eq. 6) is `log B - L_InfoNCE`, with
+      `L_InfoNCE = -mean_i log(exp(s_ii) / sum_k exp(s_ik))` and `s_ik = z_i . z_k^+ / temperature`
+      of draws `z_i ~ q(z|x_i)` and `z_k^+ ~ q(z|x_k^+)`. It is never above `log B` nor, in
+      expectation, above `I_q`; as it enters with a minus sign, the objective is then an upper
+      estimate of the ELBO, and no bound on the evidence. `"aggregate"` is
+      `H[q(z)] - mean_n H[q(z|x_n)]` with the estimate of `H[q(z)]`, so that both cancel: with
+      weights of one the loss is that of `Standard_ELBO`, whatever the estimator.
+    - The entropy of the aggregate posterior, see `aggregate_entropy`: `"minibatch"` is low,
+      `"weighted"` and `"stratified"` are high, and `"moment"` is high for the aggregate of the
+      batch, but may be low for that of the data set.
+
+    `terms` has the ELBO beside them. The batch couples the data points: there is no loss of one
+    data point, and smaller batches make another objective. Of the prior only `log_prob` is needed.
+
+    Args:
+        num_particles: The number of draws from the guide.
+        mutual_information: `"infonce"` or `"aggregate"`.
+        aggregate_entropy: `"minibatch"`, `"weighted"`, `"stratified"` or `"moment"`.
+        temperature: That of InfoNCE.
+        positives: What makes `x^+`: the standard deviation of normal noise that is added to the
+            first argument of the guide, or a function from the arguments of the guide to a tuple
+            of others. (The paper states neither.)
+        weights: The weights of the four terms.
+        **kwargs: Those of `Standard_ELBO`, but for vectorised particles.
+
+    Raises:
+        ValueError: If an estimator is not known or a number not positive; when called, if there is
+            not one latent site, it is not in the data plate alone, or the batch is of one data
+            point.
+        TypeError: When called with InfoNCE, if the first argument is no tensor to add noise to.
+        NotImplementedError: If particles are to be vectorised; when called, if the guide has no
+            reparameterised draws.
+
+    Example:
+        >>> import pyro
+        >>> from pyro_entropy import EDVAE, EDVAE_ELBO
+        >>> vae, x = EDVAE(4, 2, num_components=3), torch.rand(8, 4)
+        >>> optim = pyro.optim.Adam({"lr": 1e-3})
+        >>> svi = pyro.infer.SVI(vae.model, vae.guide, optim, EDVAE_ELBO())
+        >>> loss = svi.step(x)
+        >>> terms = EDVAE_ELBO(mutual_information="aggregate").terms(vae.model, vae.guide, x)
+        >>> bool(torch.isclose(terms.bound, terms.elbo))
+        True
+    """
+
+    def __init__(
+        self,
+        num_particles: int = 1,
+        *,
+        mutual_information: MutualInformation = "infonce",
+        aggregate_entropy: AggregateEntropy = "minibatch",
+        temperature: float = 1.0,
+        positives: float | Callable[..., tuple] = 0.1,
+        weights: EDVAEWeights = EDVAEWeights(),  # noqa: B008 - it is a tuple
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_particles, **kwargs)
+        if self.vectorize_particles:
+            what = "particles one by one"
+            raise NotImplementedError(expected(what, "vectorize_particles", True))
+        check_edvae(mutual_information, aggregate_entropy, temperature, positives)
+        self.mutual_information = mutual_information
+        self.aggregate_entropy = aggregate_entropy
+        self.temperature = temperature
+        self.positives = positives
+        self.weights = weights
+
+    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
+        """The bound, in nats, summed over the plates and scaled as the host does."""
+        batch, w = batch_sites(sites, self.data_plate), self.weights
+        information, entropy = self._estimates(batch, traces)
+        return (
+            w.reconstruction * elbo(batch.others)
+            + batch.scale * (w.aggregate_entropy * entropy - w.mutual_information * information)
+            + w.cross_entropy * elbo([batch.prior])
+        )
+
+    @property
+    def no_claim(self) -> str | None:
+        """Any loss but that in which the estimates cancel is another objective than the ELBO."""
+        if self.mutual_information == "aggregate" and self.weights == EDVAEWeights():
+            return None
+        return "the entropy-decomposed bound is another objective"
+
+    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> EDVAETerms:
+        batch, w = batch_sites(sites, self.data_plate), self.weights
+        information, entropy = self._estimates(batch, traces)
+        reconstruction_term = batch.per_datum(batch.others)
+        cross_entropy = -batch.per_datum([batch.prior])
+        return EDVAETerms(
+            bound=w.reconstruction * reconstruction_term
+            - w.mutual_information * information
+            + w.aggregate_entropy * entropy
+            - w.cross_entropy * cross_entropy,
+            reconstruction_term=reconstruction_term,
+            mutual_information=information,
+            aggregate_entropy=entropy,
+            cross_entropy=cross_entropy,
+            elbo=elbo_terms(sites, self.data_plate).elbo,
+        )
+
+    def _estimates(self, batch: BatchSites, traces: Traces) -> tuple[Tensor, Tensor]:
+        """The mutual information, and the entropy of the aggregate posterior."""
+        site = sample_sites(traces[1])[batch.encoder.name]
+        entropy = aggregate_entropy(
+            site["fn"], site["value"], batch.plate.full_size, self.aggregate_entropy
+        )
+        if self.mutual_information == "aggregate":
+            return entropy - batch.per_datum([batch.encoder]), entropy
+        positive = sample_sites(traces[2])[batch.encoder.name]["value"]
+        return info_nce(site["value"], positive, self.temperature), entropy
+
+    def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Traces:
+        traces = super()._get_trace(model, guide, args, kwargs)
+        if self.mutual_information == "aggregate":
+            return traces
+        # The same rows, where the guide draws a subsample by itself.
+        subsample, nodes = Trace(), cast(Any, traces[1].nodes)
+        for name, site in nodes.items():
+            if type(site.get("fn")).__name__ == "_Subsample":
+                subsample.add_node(name, **site)
+        positive = poutine.trace(poutine.replay(guide, trace=subsample))
+        return *traces, positive.get_trace(*self._positive_args(args), **kwargs)
+
+    def _positive_args(self, args: tuple) -> tuple:
+        if callable(self.positives):
+            return tuple(self.positives(*args))
+        if not (args and isinstance(args[0], Tensor) and args[0].is_floating_point()):
+            what = "a tensor of floats to add noise to, or a function for `positives`"
+            raise TypeError(expected(what, "args[0]", type(args[0]).__name__ if args else "none"))
+        return args[0] + self.positives * torch.randn_like(args[0]), *args[1:]
+
+
+def info_nce(z: Tensor, positive: Tensor, temperature: float = 1.0) -> Tensor:
+    """`log B - L_InfoNCE`, which bounds the mutual information from below in expectation.
+
+    van den Oord et al. 2018, Eq. 4, with the critic `z_i . z_k^+ / temperature`.
+
+    Args:
+        z: Draws of `q(z|x_i)`, of shape `(B, ...)`.
+        positive: Draws of `q(z|x_i^+)`, of the same shape.
+        temperature: By what the critic is divided.
+
+    Returns:
+        A scalar, in nats; at most `log B`.
+
+    Example:
+        >>> z = torch.tensor([[-9.0], [9.0]])
+        >>> info_nce(z, z).item()  # log 2
+        0.6931...
+    """
+    scores = z.reshape(len(z), -1) @ positive.reshape(len(z), -1).T / temperature
+    log_batch_size = torch.log(scores.new_tensor(float(len(z))))
+    return log_batch_size + (scores.diagonal() - log_sum_exp(scores)).mean()
