@@ -101,23 +101,26 @@ class BatchSites(NamedTuple):
         return sum(site.total(site.term) for site in sites) / self.plate.full_size
 
 
-def batch_sites(sites: Sequence[SiteTerms], data_plate: str | None = None) -> BatchSites:
+def batch_sites(
+    sites: Sequence[SiteTerms], data_plate: str | None = None, *, smallest: int = 2
+) -> BatchSites:
     """Finds the one latent site that an objective over a batch is about.
 
     Args:
         sites: All the records of a pair of traces.
         data_plate: See `find_data_plate`.
+        smallest: The number of data points that a batch must have.
 
     Raises:
-        ValueError: If no plate holds all data, the batch is of one data point, there is not one
+        ValueError: If no plate holds all data, the batch is smaller, there is not one
             latent site, it is not in the data plate alone, or `scale` handlers around it differ
             between model and guide.
     """
     plate = find_data_plate(sites, data_plate)
     if plate is None:
         raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
-    if plate.size < 2:
-        what = f"at least 2 data points in the plate '{plate.name}'"
+    if plate.size < smallest:
+        what = f"at least {smallest} data points in the plate '{plate.name}'"
         raise ValueError(expected(what, "batch", plate.size))
     latent = [site for site in sites if site.role == "encoder"]
     names = [site.name for site in latent]

@@ -13,10 +13,13 @@ import numpyro_entropy
 import pyro_entropy
 from entropy_core.batch import EDVAEWeights
 from numpyro_entropy.params import from_weights, to_weights
-from tests.cases import CASES
+from tests.cases import CASES, Case
 from tests.helpers import B, H, random_weights
 from tests.parity.noise import NumPyroNoise, PyroNoise
 
+# More latents than observed variables.
+WIDE = Case(lambda m, dtype: m.LinearVAE(3, 5, dtype=dtype))
+ALL_CASES = {**CASES, "wide": WIDE}
 NOISE = np.random.default_rng(1).standard_normal((B, H))
 
 
@@ -76,7 +79,7 @@ class PyroSide:
     module = pyro_entropy
 
     def __init__(self, vae, weights=None):
-        self.vae = CASES[vae].make(pyro_entropy, torch.float64)
+        self.vae = ALL_CASES[vae].make(pyro_entropy, torch.float64)
         self.weights = random_weights(self.vae.get_weights()) if weights is None else weights
         self.vae.set_weights(self.weights)
 
@@ -105,7 +108,7 @@ class NumPyroSide:
     module = numpyro_entropy
 
     def __init__(self, vae, weights=None):
-        self.vae = CASES[vae].make(numpyro_entropy, jnp.float64)
+        self.vae = ALL_CASES[vae].make(numpyro_entropy, jnp.float64)
         shapes = self.vae._shapes()
         if weights is None:
             weights = random_weights(to_weights(shapes))
