@@ -1,5 +1,6 @@
 """What objectives that couple the data points of a batch ask of a model, and what they return."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -101,6 +102,28 @@ class BatchSites(NamedTuple):
         return sum(site.total(site.term) for site in sites) / self.plate.full_size
 
 
+def batch_plate(
+    sites: Sequence[SiteTerms], data_plate: str | None = None, *, smallest: int = 2
+) -> Plate:
+    """The plate over the data points of a batch that has enough of them.
+
+    Args:
+        sites: All the records of a pair of traces.
+        data_plate: See `find_data_plate`.
+        smallest: The number of data points that a batch must have.
+
+    Raises:
+        ValueError: If no plate holds all data, or the batch is smaller.
+    """
+    plate = find_data_plate(sites, data_plate)
+    if plate is None:
+        raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
+    if plate.size < smallest:
+        what = f"at least {smallest} data points in the plate '{plate.name}'"
+        raise ValueError(expected(what, "batch", plate.size))
+    return plate
+
+
 def batch_sites(
     sites: Sequence[SiteTerms], data_plate: str | None = None, *, smallest: int = 2
 ) -> BatchSites:
@@ -116,12 +139,7 @@ def batch_sites(
             latent site, it is not in the data plate alone, or `scale` handlers around it differ
             between model and guide.
     """
-    plate = find_data_plate(sites, data_plate)
-    if plate is None:
-        raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
-    if plate.size < smallest:
-        what = f"at least {smallest} data points in the plate '{plate.name}'"
-        raise ValueError(expected(what, "batch", plate.size))
+    plate = batch_plate(sites, data_plate, smallest=smallest)
     latent = [site for site in sites if site.role == "encoder"]
     names = [site.name for site in latent]
     if len(latent) != 1:
@@ -184,15 +202,22 @@ def check_aggregate(batch_shape: tuple[int, ...], num_data: int, estimator: str)
 
 
 def check_edvae(
-    mutual_information: str, aggregate_entropy: str, temperature: float, positives: object
+    mutual_information: str,
+    aggregate_entropy: str,
+    temperature: float,
+    positives: object,
+    weights: Sequence[float],
 ) -> None:
-    """Refuses estimators that are not known and numbers that are not positive.
+    """Refuses estimators that are not known and numbers that make no objective.
 
     Raises:
-        ValueError: If an estimator is not known, or a number is not positive.
+        ValueError: If an estimator is not known, `temperature` or `positives` is not positive, or
+            `weights` are not four finite numbers.
     """
     check_choice(mutual_information, MutualInformation, "mutual_information")
     check_choice(aggregate_entropy, AggregateEntropy, "aggregate_entropy")
     check_number(temperature, "temperature")
     if not callable(positives):
         check_number(positives, "positives")
+    if len(weights) != len(EDVAEWeights()) or not all(map(math.isfinite, weights)):
+        raise ValueError(expected("four finite numbers", "weights", weights))

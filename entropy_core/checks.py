@@ -1,6 +1,7 @@
 """The one form that every error at the border takes: ``expected X for `name`; got Y``."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,6 +86,36 @@ def check_number(value: object, name: str) -> float:
     if np.ndim(value):  # type: ignore[arg-type]
         raise ValueError(expected("one number", name, value))
     return float(check_positive(value, name))  # type: ignore[arg-type]
+
+
+def check_non_negative(value: object, name: str) -> float:
+    """One finite number from 0.
+
+    Raises:
+        ValueError: If `value` is not one number, or is negative, NaN or infinite.
+
+    Example:
+        >>> check_non_negative(0, "kl_weight")
+        0.0
+    """
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "fiu" or not 0 <= array < np.inf:
+        raise ValueError(expected("a non-negative finite number", name, repr(value)))
+    return float(array)
+
+
+def check_weight(value: Any, name: str) -> Any:
+    """One finite number from 0, or a scalar array of a host, whose value is not looked at.
+
+    Raises:
+        ValueError: If `value` is a number that is negative, NaN or infinite, or is not one number.
+    """
+    if isinstance(value, np.generic | np.ndarray) or not hasattr(value, "ndim"):
+        return check_non_negative(value, name)
+    # Under a transformation an array has a shape and no value.
+    if value.ndim:
+        raise ValueError(expected("one number", name, f"shape {tuple(value.shape)}"))
+    return value
 
 
 def check_inside(inside: NDArray[np.bool_], x: NDArray[np.generic], name: str, where: str) -> None:

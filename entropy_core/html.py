@@ -52,6 +52,7 @@ def render(report: EntropyReport) -> str:
         "<h1>Entropy report</h1>",
         f"<p>{_sentence(report)}</p>",
         _headline(report),
+        _no_claim(report),
         *_figures(report),
         *(_section(heading, table) for heading, table in tables if len(table)),
         _untreated(report),
@@ -64,15 +65,17 @@ def render(report: EntropyReport) -> str:
 def fragment(report: EntropyReport) -> str:
     """The headline and the summary without page, style and figures, for a notebook's output."""
     numbers = " · ".join(f"{name} <b>{value}</b>" for name, value in _numbers(report))
-    return f"<div><p>{_sentence(report)}</p><p>{numbers}</p>{_table(report.summary())}</div>"
+    head = f"<p>{_sentence(report)}</p><p>{numbers}</p>{_no_claim(report)}"
+    return f"<div>{head}{_table(report.summary())}</div>"
 
 
 def _sentence(report: EntropyReport) -> str:
     attrs = report.to_datatree().attrs
     draws = "1 draw" if attrs["num_particles"] == 1 else f"{attrs['num_particles']} draws"
+    becomes = " that it becomes at a stationary point of training (Damm et al. 2023)"
     return (
-        "The ELBO of a model and its guide, beside the sum of entropies that it becomes at a "
-        "stationary point of training (Damm et al. 2023): estimated from "
+        "The ELBO of a model and its guide, beside the sum of entropies"
+        f"{'' if report.no_claim else becomes}: estimated from "
         f"{report.size} with {draws} each by {_library(report)}, "
         f"in {escape(report.units)}."
     )
@@ -95,6 +98,15 @@ def _numbers(report: EntropyReport) -> list[tuple[str, str]]:
 def _headline(report: EntropyReport) -> str:
     pairs = (f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _numbers(report))
     return f"<dl>{''.join(pairs)}</dl>"
+
+
+def _no_claim(report: EntropyReport) -> str:
+    if not report.no_claim:
+        return ""
+    return (
+        "<p><b>No claim</b> is made of the gap, because of the objective of training "
+        f"({escape(report.no_claim)}): the theorem says nothing of this optimum.</p>"
+    )
 
 
 def _section(heading: str, table: pd.DataFrame) -> str:

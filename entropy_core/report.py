@@ -56,6 +56,7 @@ class EntropyReport:
         thresholds: CollapseThresholds,
         *,
         library: ModuleType,
+        no_claim: str | None = None,
     ) -> "EntropyReport":
         """Turns the sums of a diagnostic into a report.
 
@@ -63,6 +64,7 @@ class EntropyReport:
             sums: What one pass over the data has seen.
             thresholds: When a latent dimension counts as collapsed.
             library: The host, whose name and version the report carries.
+            no_claim: See `EntropyReport.no_claim`.
 
         Raises:
             ValueError: If the pass has seen no data.
@@ -84,6 +86,7 @@ class EntropyReport:
             "num_data": sums.num_data,
             "num_particles": sums.num_particles,
             "untreated_latents": json.dumps(sums.untreated),
+            "no_claim": no_claim or "",
             **asdict(thresholds),
         }
         return cls(tree)
@@ -93,6 +96,26 @@ class EntropyReport:
         tree = self.to_datatree()
         tree["history"] = xr.DataTree(history)
         return type(self)(tree)
+
+    def with_no_claim(self, reason: str) -> "EntropyReport":
+        """The same report of a pair that was trained with an objective other than the ELBO.
+
+        Args:
+            reason: See `no_claim`.
+        """
+        tree = self.to_datatree()
+        tree.attrs["no_claim"] = reason
+        return type(self)(tree)
+
+    @property
+    def no_claim(self) -> str | None:
+        """Why the theorem says nothing of the optimum that the pair was trained for.
+
+        Such as `"free bits"`; `None` where the pair was trained with the ELBO, or where the report
+        does not know the objective. The numbers are those of the ELBO in every case.
+        """
+        # Not every saved report has it.
+        return self._tree.attrs.get("no_claim") or None
 
     @property
     def units(self) -> str:
@@ -211,6 +234,8 @@ class EntropyReport:
             "",
             f"relative gap  {100 * self.relative_gap:.3f} %",
         ]
+        if self.no_claim:
+            lines.append(f"no claim      {self.no_claim}: the theorem says nothing of this optimum")
         if len(latents):
             active = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed"
             lines.append(f"latents       {active} of {len(latents)}")

@@ -41,7 +41,9 @@ from numpyro_entropy.encoders import (
     LinearNormalEncoder,
     NormalEncoder,
 )
+from numpyro_entropy.evaluate import log_likelihood
 from numpyro_entropy.fit import FitResult, fit
+from numpyro_entropy.laplace import constant_variance_penalty, laplace_log_evidence
 from numpyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
 from numpyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
 from numpyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
@@ -110,5 +112,8 @@ __all__ = [
     "Standard_ELBO",
     "UnitNormLinear",
     "VampPrior",
+    "constant_variance_penalty",
     "fit",
+    "laplace_log_evidence",
+    "log_likelihood",
 ]

@@ -1,5 +1,6 @@
-"""Data where it enters a model or a guide: what can be checked while tracing, and its plate."""
+"""Data where it enters a model or a guide: its batches, its plate, and what can be checked."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -9,7 +10,13 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.handlers import substitute
 
-from entropy_core.checks import check_batch, check_finite, check_inside, expected
+from entropy_core.checks import (
+    check_batch,
+    check_finite,
+    check_inside,
+    check_positive_int,
+    expected,
+)
 
 
 def check_data(x: object, data_shape: tuple[int, ...] | None, total: object = None) -> None:
@@ -83,3 +90,28 @@ def data_plate(x: jax.Array | np.ndarray, total: int | None) -> numpyro.plate:
         return numpyro.plate("data", size)
     with substitute(data={"data": jnp.arange(size)}):
         return numpyro.plate("data", total, subsample_size=size)
+
+
+def arguments_of(batches: jax.Array | np.ndarray | Iterable, batch_size: int) -> Iterator[tuple]:
+    """The arguments to model and guide of each batch.
+
+    Args:
+        batches: An array whose first dimension is that of the data points, or an iterable of
+            batches: arrays, or tuples of arguments.
+        batch_size: How many data points make a batch, where `batches` is an array.
+
+    Raises:
+        ValueError: If `batches` is an empty array, a batch has NaN or infinite entries, or
+            `batch_size` is no positive integer.
+    """
+    check_positive_int(batch_size, "batch_size")
+    if isinstance(batches, jax.Array | np.ndarray):
+        if not len(batches):
+            raise ValueError(expected("at least one data point", "batches", "an empty array"))
+        batches = [batches[i : i + batch_size] for i in range(0, len(batches), batch_size)]
+    for batch in batches:
+        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        for arg in args:
+            if isinstance(arg, jax.Array | np.ndarray) and jnp.issubdtype(arg.dtype, jnp.floating):
+                check_finite(np.asarray(arg), "batches")
+        yield args

@@ -1,20 +1,21 @@
 """The diagnostic that compares the ELBO of any model and guide with its sum of entropies."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpyro
 from jax import random
 from jaxtyping import Array
+from numpyro.infer import ELBO
 
 from entropy_core.accumulate import Accumulator
-from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
+from entropy_core.checks import check_outside, check_positive_int
 from entropy_core.groups import CollapseThresholds
 from entropy_core.records import TraceTerms, summed
 from entropy_core.report import EntropyReport
 from entropy_core.terms import find_data_plate
+from numpyro_entropy.data import arguments_of
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.support import outside_support
 from numpyro_entropy.terms import Trace, latent_terms, site_terms
@@ -37,6 +38,8 @@ class EntropySumDiagnostic:
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
         thresholds: When a latent dimension counts as collapsed.
+        objective: The objective that trains the pair. Where the theorem says nothing of its
+            optimum, the report says so.
 
     Raises:
         ValueError: If a number of draws is no positive integer.
@@ -59,6 +62,7 @@ class EntropySumDiagnostic:
         entropy_samples: int = 10,
         data_plate: str | None = None,
         thresholds: CollapseThresholds = CollapseThresholds(),  # noqa: B008 - it is frozen
+        objective: ELBO | None = None,
     ) -> None:
         check_positive_int(num_particles, "num_particles")
         check_positive_int(entropy_samples, "entropy_samples")
@@ -68,6 +72,7 @@ class EntropySumDiagnostic:
         self.entropy_samples = entropy_samples
         self.data_plate = data_plate
         self.thresholds = thresholds
+        self.objective = objective
         self._particle = jax.jit(self._trace_and_read)
 
     def run(
@@ -93,14 +98,14 @@ class EntropySumDiagnostic:
                 of the model.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
-        for i, args in enumerate(_arguments(batches, batch_size)):
+        for i, args in enumerate(arguments_of(batches, batch_size)):
             if i == 0:
                 check_params(params, pair_shapes(self.model, self.guide, args, {}))
             keys = random.split(random.fold_in(rng_key, i), self.num_particles)
             draws = [jax.device_get(self._particle(key, params, args)) for key in keys]
             check_outside(draws[0][1])
             sums.add([terms for terms, _ in draws])
-        return EntropyReport.from_accumulator(sums, self.thresholds, library=numpyro)
+        return self._report(sums)
 
     def from_traces(
         self, model_trace: Trace, guide_trace: Trace, *, rng_key: Array | None = None
@@ -113,7 +118,14 @@ class EntropySumDiagnostic:
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([jax.device_get(self._read(model_trace, guide_trace, rng_key))])
-        return EntropyReport.from_accumulator(sums, self.thresholds, library=numpyro)
+        return self._report(sums)
+
+    def _report(self, sums: Accumulator) -> EntropyReport:
+        # An objective of the host has no such attribute.
+        no_claim = getattr(self.objective, "no_claim", None)
+        return EntropyReport.from_accumulator(
+            sums, self.thresholds, library=numpyro, no_claim=no_claim
+        )
 
     def _trace_and_read(
         self, rng_key: Array, params: Params, args: tuple
@@ -133,17 +145,3 @@ class EntropySumDiagnostic:
             untreated=untreated,
             data_plate=plate,
         )
-
-
-def _arguments(batches: Array | np.ndarray | Iterable, batch_size: int) -> Iterator[tuple]:
-    check_positive_int(batch_size, "batch_size")
-    if isinstance(batches, jax.Array | np.ndarray):
-        if not len(batches):
-            raise ValueError(expected("at least one data point", "batches", "an empty array"))
-        batches = [batches[i : i + batch_size] for i in range(0, len(batches), batch_size)]
-    for batch in batches:
-        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
-        for arg in args:
-            if isinstance(arg, jax.Array | np.ndarray) and jnp.issubdtype(arg.dtype, jnp.floating):
-                check_finite(np.asarray(arg), "batches")
-        yield args

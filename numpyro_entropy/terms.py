@@ -153,6 +153,11 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
     }
 
 
+def subsamples(trace: Trace) -> dict[str, Array]:
+    """The indices that plates have drawn, for another run over the same rows."""
+    return {name: site["value"] for name, site in trace.items() if site["type"] == "plate"}
+
+
 def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
     log_prob = _log_prob(site)
     if _is_factor(site["fn"]):

@@ -41,7 +41,9 @@ from pyro_entropy.encoders import (
     LinearNormalEncoder,
     NormalEncoder,
 )
+from pyro_entropy.evaluate import log_likelihood
 from pyro_entropy.fit import FitResult, fit
+from pyro_entropy.laplace import constant_variance_penalty, laplace_log_evidence
 from pyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
 from pyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
 from pyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
@@ -110,5 +112,8 @@ __all__ = [
     "Standard_ELBO",
     "UnitNormLinear",
     "VampPrior",
+    "constant_variance_penalty",
     "fit",
+    "laplace_log_evidence",
+    "log_likelihood",
 ]

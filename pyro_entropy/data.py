@@ -1,5 +1,7 @@
-"""Data where it enters a model or a guide: what can be checked while tracing, and its plate."""
+"""Data where it enters a model or a guide: its batches, its plate, and what can be checked."""
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
@@ -7,7 +9,13 @@ import torch
 from torch import nn
 from torch.distributions import Distribution
 
-from entropy_core.checks import check_batch, check_finite, check_inside, expected
+from entropy_core.checks import (
+    check_batch,
+    check_finite,
+    check_inside,
+    check_positive_int,
+    expected,
+)
 
 
 def check_data(x: object, module: nn.Module, total: object = None) -> None:
@@ -80,3 +88,42 @@ def data_plate(x: torch.Tensor, total: int | None) -> pyro.plate:
     if total is None:
         return pyro.plate("data", len(x))
     return pyro.plate("data", total, subsample=torch.arange(len(x), device=x.device))
+
+
+def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[tuple]:
+    """The arguments to model and guide of each batch.
+
+    Args:
+        batches: A tensor whose first dimension is that of the data points, or an iterable of
+            batches: tensors, or tuples of arguments.
+        batch_size: How many data points make a batch, where `batches` is a tensor.
+
+    Raises:
+        ValueError: If `batches` is an empty tensor, a batch has NaN or infinite entries, or
+            `batch_size` is no positive integer.
+    """
+    check_positive_int(batch_size, "batch_size")
+    if isinstance(batches, torch.Tensor):
+        if not len(batches):
+            raise ValueError(expected("at least one data point", "batches", "an empty tensor"))
+        batches = batches.split(batch_size)
+    for batch in batches:
+        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        for arg in args:
+            if isinstance(arg, torch.Tensor) and arg.is_floating_point():
+                check_finite(arg.detach().cpu().numpy(), "batches")
+        yield args
+
+
+@contextmanager
+def evaluating(*fns: Callable) -> Iterator[None]:
+    """Modules in evaluation mode: a look at running statistics must not move them."""
+    modules = [m for fn in fns if isinstance(fn, nn.Module) for m in fn.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode

@@ -1,21 +1,22 @@
 """The diagnostic that compares the ELBO of any model and guide with its sum of entropies."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyro
 import torch
+from pyro.infer import ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
-from torch import Tensor, nn
+from torch import Tensor
 
 from entropy_core.accumulate import Accumulator
-from entropy_core.checks import check_finite, check_positive_int, expected
+from entropy_core.checks import check_positive_int
 from entropy_core.groups import CollapseThresholds
 from entropy_core.records import TraceTerms, map_arrays, summed
 from entropy_core.report import EntropyReport
 from entropy_core.terms import find_data_plate
+from pyro_entropy.data import arguments_of, evaluating
 from pyro_entropy.terms import latent_terms, site_terms
 
 
@@ -35,6 +36,8 @@ class EntropySumDiagnostic:
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
         thresholds: When a latent dimension counts as collapsed.
+        objective: The objective that trains the pair. Where the theorem says nothing of its
+            optimum, the report says so.
 
     Raises:
         ValueError: If a number of draws is no positive integer.
@@ -56,6 +59,7 @@ class EntropySumDiagnostic:
         entropy_samples: int = 10,
         data_plate: str | None = None,
         thresholds: CollapseThresholds = CollapseThresholds(),  # noqa: B008 - it is frozen
+        objective: ELBO | None = None,
     ) -> None:
         check_positive_int(num_particles, "num_particles")
         check_positive_int(entropy_samples, "entropy_samples")
@@ -65,6 +69,7 @@ class EntropySumDiagnostic:
         self.entropy_samples = entropy_samples
         self.data_plate = data_plate
         self.thresholds = thresholds
+        self.objective = objective
 
     @torch.no_grad()
     def run(self, batches: Tensor | Iterable, *, batch_size: int = 1000) -> EntropyReport:
@@ -81,10 +86,10 @@ class EntropySumDiagnostic:
             NotImplementedError: If a site is enumerated.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
-        with _evaluating(self.model, self.guide):
-            for args in _arguments(batches, batch_size):
+        with evaluating(self.model, self.guide):
+            for args in arguments_of(batches, batch_size):
                 sums.add([self._particle(args) for _ in range(self.num_particles)])
-        return EntropyReport.from_accumulator(sums, self.thresholds, library=pyro)
+        return self._report(sums)
 
     @torch.no_grad()
     def from_traces(self, model_trace: Trace, guide_trace: Trace) -> EntropyReport:
@@ -96,7 +101,14 @@ class EntropySumDiagnostic:
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([self._read(model_trace, guide_trace)])
-        return EntropyReport.from_accumulator(sums, self.thresholds, library=pyro)
+        return self._report(sums)
+
+    def _report(self, sums: Accumulator) -> EntropyReport:
+        # An objective of the host has no such attribute.
+        no_claim = getattr(self.objective, "no_claim", None)
+        return EntropyReport.from_accumulator(
+            sums, self.thresholds, library=pyro, no_claim=no_claim
+        )
 
     def _particle(self, args: tuple) -> TraceTerms:
         return self._read(
@@ -114,34 +126,6 @@ class EntropySumDiagnostic:
             data_plate=plate,
         )
         return map_arrays(_to_numpy, terms)
-
-
-@contextmanager
-def _evaluating(*fns: Callable) -> Iterator[None]:
-    """Modules in evaluation mode: a look at running statistics must not move them."""
-    modules = [m for fn in fns if isinstance(fn, nn.Module) for m in fn.modules()]
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-
-
-def _arguments(batches: Tensor | Iterable, batch_size: int) -> Iterator[tuple]:
-    check_positive_int(batch_size, "batch_size")
-    if isinstance(batches, Tensor):
-        if not len(batches):
-            raise ValueError(expected("at least one data point", "batches", "an empty tensor"))
-        batches = batches.split(batch_size)
-    for batch in batches:
-        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
-        for arg in args:
-            if isinstance(arg, Tensor) and arg.is_floating_point():
-                check_finite(_to_numpy(arg), "batches")
-        yield args
 
 
 def _to_numpy(value: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from entropy_core.checks import check_finite, check_positive_int, expected
 from entropy_core.report import EntropyReport
-from entropy_core.training import train
+from entropy_core.training import check_annealing, no_claim_of, train
 from pyro_entropy.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos import Standard_ELBO
 from pyro_entropy.support import check_observations
@@ -38,6 +38,7 @@ def fit(
     *,
     loss: ELBO | None = None,
     optim: PyroOptim | None = None,
+    kl_weight: Callable[[int], Any] | None = None,
     num_epochs: int = 100,
     batch_size: int = 128,
     diagnostic: EntropySumDiagnostic | None = None,
@@ -56,18 +57,21 @@ def fit(
         loss: The objective; the default is `Standard_ELBO()`.
         optim: The optimiser; the default is Adam with learning rate 1e-3. A scheduler, such as
             `pyro.optim.ExponentialLR`, takes a step at the end of each epoch.
+        kl_weight: The weight of the KL divergence in the loss, as a function of the step, counted
+            from 0, such as `entropy_core.training.linear_annealing` makes; the default is that of
+            `loss`. The report makes no claim then.
         num_epochs: The number of epochs.
         batch_size: The number of data points in a batch, at most `N`.
         diagnostic: What looks at the result; the default has 10 draws for each data point. On the
-            way one draw must do.
+            way one draw must do. The report says so where the theorem is silent on `loss`.
         diagnose_every: The number of epochs between rows of the history.
         progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
 
     Raises:
-        TypeError: If `data` is no tensor.
+        TypeError: If `data` is no tensor, or `kl_weight` no function.
         ValueError: If `data` is empty, not finite or outside the support of its distribution, a
-            number is no positive integer, or Pyro's param store holds other tensors under the names
-            of the parameters.
+            number is no positive integer, `loss` takes no `kl_weight`, or Pyro's param store holds
+            other tensors under the names of the parameters.
         FloatingPointError: If a loss is NaN or infinite.
 
     Example:
@@ -86,19 +90,24 @@ def fit(
     check_positive_int(batch_size, "batch_size")
     check_positive_int(num_epochs, "num_epochs")
     check_positive_int(diagnose_every, "diagnose_every")
+    loss = loss or Standard_ELBO()
+    check_annealing(kl_weight, loss)
     num_data = len(data)
     batch_size = min(batch_size, num_data)
     check_param_store(model, guide, data[:batch_size])
     check_observations(model, guide, data, batch_size)
     optim = optim or Adam({"lr": 1e-3})
-    svi = SVI(model, guide, optim, loss or Standard_ELBO())
-    diagnostic = diagnostic or EntropySumDiagnostic(model, guide)
+    svi = SVI(model, guide, optim, loss)
+    diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
     glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
 
     def run_epoch(epoch: int) -> NDArray[np.floating]:
         order = torch.randperm(num_data, device=data.device)
         batches = order[: num_data - num_data % batch_size].split(batch_size)
-        losses = [svi.step(data[batch], total=num_data) / num_data for batch in batches]
+        losses = []
+        for step, batch in enumerate(batches, (epoch - 1) * len(batches)):
+            options = {} if kl_weight is None else {"kl_weight": kl_weight(step)}
+            losses.append(svi.step(data[batch], total=num_data, **options) / num_data)
         if isinstance(optim, PyroLRScheduler):
             optim.step()
         return np.array(losses)
@@ -110,7 +119,9 @@ def fit(
         diagnose_every=diagnose_every,
         progress_bar=progress_bar,
     )
-    return FitResult(losses, diagnostic.run(data).with_history(history))
+    report = diagnostic.run(data).with_history(history)
+    reason = no_claim_of(loss, annealed=kl_weight is not None)
+    return FitResult(losses, report.with_no_claim(reason) if reason else report)
 
 
 def check_param_store(model: Callable, guide: Callable, *args: object) -> None:

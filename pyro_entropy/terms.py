@@ -5,7 +5,7 @@ Nothing here knows VAEs: it reads any model and guide that Pyro itself can trace
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro.distributions import Unit
@@ -126,9 +126,22 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
         name: site
         for name, site in nodes.items()
         if site["type"] == "sample"
-        and type(site["fn"]).__name__ != "_Subsample"
+        and not _is_subsample(site)
         and not (site["is_observed"] and getattr(site["fn"], "_mask", None) is False)
     }
+
+
+def subsamples(trace: Trace) -> Trace:
+    """The indices that subsampling plates have drawn, for another run over the same rows."""
+    found, nodes = Trace(), cast(Any, trace.nodes)
+    for name, site in nodes.items():
+        if _is_subsample(site):
+            found.add_node(name, **site)
+    return found
+
+
+def _is_subsample(site: Site) -> bool:
+    return type(site.get("fn")).__name__ == "_Subsample"
 
 
 def _check_not_enumerated(sites: dict[str, Site]) -> None:

@@ -22,6 +22,7 @@ HOST_NAMES = {
         "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
         "ContinuousBernoulli.rsample",  # `sample` in NumPyro
         "Discretized.expand",
+        "log_sum_exp",  # in jax.nn
         "FloatingNormalPrior.set_moments",  # in place in Pyro, new parameters in NumPyro
         "IWAE_ELBO.differentiable_loss",
         "IWAE_ELBO.loss",
@@ -29,6 +30,7 @@ HOST_NAMES = {
         "TermsELBO.differentiable_loss",  # pyro.infer.ELBO's interface
         "TermsELBO.loss",
         "TermsELBO.loss_and_grads",
+        "evaluating",  # NumPyro's callables have no modes
         "VampPrior.encoder",  # a property in Pyro, a field in NumPyro
         "UnitGrid.check",  # `__call__` in NumPyro
         "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
@@ -38,7 +40,9 @@ HOST_NAMES = {
         "ContinuousBernoulli.sample",
         "Decoder.param",  # parameters are made in the model
         "FloatingNormalPrior.site",
+        "BAGGINS_ELBO.loss_with_mutable_state",
         "IWAE_ELBO.loss_with_mutable_state",
+        "Profiled_ELBO.loss_with_mutable_state",
         "TermsELBO.loss_with_mutable_state",  # numpyro.infer.ELBO's interface
         "VAE.init",  # Pyro's modules are initialised when they are made
         "VAE.model",  # modules in Pyro, methods here

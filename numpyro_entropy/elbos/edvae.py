@@ -25,6 +25,7 @@ from entropy_core.terms import elbo, elbo_terms
 from numpyro_entropy.aggregate import aggregate_entropy
 from numpyro_entropy.elbos.base import TermsELBO, Traces
 from numpyro_entropy.params import Params
+from numpyro_entropy.terms import subsamples
 
 
 class EDVAE_ELBO(TermsELBO):
@@ -91,7 +92,7 @@ class EDVAE_ELBO(TermsELBO):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_particles, **kwargs)
-        check_edvae(mutual_information, aggregate_entropy, temperature, positives)
+        check_edvae(mutual_information, aggregate_entropy, temperature, positives, weights)
         self.mutual_information = mutual_information
         self.aggregate_entropy = aggregate_entropy
         self.temperature = temperature
@@ -157,7 +158,7 @@ class EDVAE_ELBO(TermsELBO):
             return traces, state
         noise_key, guide_key = random.split(random.fold_in(rng_key, 1))
         # The same rows, where the guide draws a subsample by itself.
-        plates = {n: s["value"] for n, s in traces[1].items() if s["type"] == "plate"}
+        plates = subsamples(traces[1])
         seeded = seed(guide, guide_key)
         positive = trace(substitute(seeded, data={**params, **plates}))
         return (*traces, positive.get_trace(*self._positive_args(noise_key, args), **kwargs)), state

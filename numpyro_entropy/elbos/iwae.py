@@ -19,7 +19,7 @@ from entropy_core.importance import (
 )
 from numpyro_entropy.elbos.base import check_reparameterised
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.terms import sample_sites, site_terms
+from numpyro_entropy.terms import sample_sites, site_terms, subsamples
 from numpyro_entropy.traces import get_traces, pair_shapes
 
 
@@ -75,6 +75,12 @@ class IWAE_ELBO(ELBO):
         self.data_plate = data_plate
         super().__init__(num_particles, **kwargs)
 
+    @property
+    def no_claim(self) -> str | None:
+        """Why its stationary points are not those of the ELBO; `None` where they are."""
+        several = self.num_particles > 1
+        return "the importance weighted bound is another objective" if several else None
+
     def loss_with_mutable_state(
         self,
         rng_key: Array,
@@ -123,6 +129,22 @@ class IWAE_ELBO(ELBO):
             log_mean_exp(values).mean(), values.mean(), (1 / (weights**2).sum(0)).mean()
         )
 
+    def log_weights(
+        self,
+        rng_key: Array,
+        params: Params,
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Array:
+        """The log-weights `log p(x_n, z_nk) - log q(z_nk|x_n)`, of shape `(K, B)`, without a scale.
+
+        Raises:
+            ValueError: As `loss_with_mutable_state` does.
+        """
+        return _Particles(self, rng_key, params, model, guide, args, kwargs).log_weights()[0]
+
 
 class _Particles:
     """The particles of one loss: pairs of traces of the same subsample, each with a key."""
@@ -147,7 +169,7 @@ class _Particles:
         guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(
             *args, **kwargs
         )
-        plates = {n: s["value"] for n, s in guide_trace.items() if s["type"] == "plate"}
+        plates = subsamples(guide_trace)
         self.params = {**params, **plates}
 
     def map(self, function: Callable[..., Any], *arrays: Array) -> Any:

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import MultivariateNormal, Normal
 
-from entropy_core.batch import check_choice
+from entropy_core.batch import batch_plate, check_choice
 from entropy_core.checks import expected
 from entropy_core.records import SiteTerms
-from entropy_core.terms import ELBOTerms, elbo, elbo_terms, find_data_plate, is_mean_field
+from entropy_core.terms import ELBOTerms, elbo, elbo_terms, is_mean_field
 from numpyro_entropy.elbos.base import TermsELBO, Traces
 from numpyro_entropy.entropies import elementwise
 from numpyro_entropy.normals import log_det, normal_of, rows
@@ -47,7 +47,7 @@ class Profiled_ELBO(TermsELBO):
     Raises:
         ValueError: If nothing is to be profiled, or an option is not known; when called, if a site
             that is to be profiled is not normal, or masked, or under a `scale` handler of several
-            values.
+            values, or the batch is of one data point.
 
     Example:
         >>> from jax import random
@@ -173,7 +173,7 @@ class Profiled_ELBO(TermsELBO):
     def _moments(self, sites: Sequence[SiteTerms], traces: Traces) -> Moments:
         """The mean over the batch of `E_q[(v - loc)^2]`, for each site to profile."""
         model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
-        plate = find_data_plate(sites, self.data_plate)
+        plate = batch_plate(sites, self.data_plate)
         found = {}
         for record in sites:
             form = self.forms.get(record.role)

@@ -1,13 +1,20 @@
 """The ELBO, with every term in closed form that has one."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
-from entropy_core.records import SiteTerms
-from entropy_core.terms import elbo
+from entropy_core.checks import check_non_negative, check_weight, expected
+from entropy_core.importance import common_scale
+from entropy_core.records import Role, SiteTerms
+from entropy_core.terms import check_free_bits, elbo, find_data_plate
 from numpyro_entropy.elbos.base import TermsELBO, Traces
+from numpyro_entropy.terms import latent_terms
+
+RECONSTRUCTION: tuple[Role, ...] = ("decoder", "factor")
 
 
 class Standard_ELBO(TermsELBO):
@@ -18,12 +25,29 @@ class Standard_ELBO(TermsELBO):
     adds `-KL`; another adds `log p` at the draw, and `H[q]` in closed form where NumPyro has it.
     With `closed_form=False` it is `numpyro.infer.Trace_ELBO` for reparameterised guides.
 
+    Two options make another objective of it, of whose optimum the theorem says nothing. With a
+    `kl_weight` it is `E_q[log p(x|z)] - beta KL(q || p)` (Higgins et al. 2017, Eq. 4); a loss takes
+    the argument too, for one call: `svi.update(state, x, kl_weight=0.5)`, where it may be traced.
+    With `free_bits` the KL divergence of each latent dimension, averaged over the batch, counts as
+    no less than `lambda` bits (Kingma et al. 2016, Eq. 15):
+
+        bound = E_q[log p(x|z)] - beta N sum_h max(lambda log 2, mean_n KL_nh)
+
+    `terms` are those of the ELBO in every case.
+
     Args:
         num_particles: The number of draws from the guide.
         closed_form: `False` takes every term at the draws.
-        data_plate: The name of the plate over data points, for `terms`; needed only where two
-            crossed plates both hold all data.
+        kl_weight: `beta`, from 0.
+        free_bits: `lambda`, in bits for each latent dimension, from 0; every latent site must come
+            apart into dimensions, as in `latent_terms`.
+        data_plate: The name of the plate over data points, for `terms` and free bits; needed only
+            where two crossed plates both hold all data.
         **kwargs: Those of `numpyro.infer.ELBO`.
+
+    Raises:
+        ValueError: If an option is negative or not finite, or if there are free bits and no closed
+            forms.
 
     Example:
         >>> import jax, numpyro
@@ -39,6 +63,70 @@ class Standard_ELBO(TermsELBO):
         True
     """
 
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
-        """`F`, in nats, summed over the plates and scaled as the host does."""
-        return elbo(sites)
+    call_options: ClassVar[tuple[str, ...]] = ("kl_weight",)
+
+    def __init__(
+        self,
+        num_particles: int = 1,
+        *,
+        closed_form: bool = True,
+        kl_weight: float = 1.0,
+        free_bits: float = 0.0,
+        data_plate: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_particles, closed_form=closed_form, data_plate=data_plate, **kwargs)
+        self.kl_weight = check_non_negative(kl_weight, "kl_weight")
+        self.free_bits = check_non_negative(free_bits, "free_bits")
+        if self.free_bits and not closed_form:
+            raise ValueError(expected("0 with closed_form=False", "free_bits", free_bits))
+
+    @property
+    def no_claim(self) -> str | None:
+        """Why its stationary points are not those of the ELBO; `None` where they are."""
+        reasons = [f"KL weight {self.kl_weight:g}"] if self.kl_weight != 1 else []
+        reasons += ["free bits"] if self.free_bits else []
+        return " and ".join(reasons) or None
+
+    def bound(
+        self,
+        sites: Sequence[SiteTerms],
+        traces: Traces,
+        *,
+        kl_weight: Any = None,
+        **options: Any,
+    ) -> Array:
+        """`F` with its options, in nats, summed over the plates and scaled as the host does.
+
+        Args:
+            sites: The records of both traces.
+            traces: The traces of the model and of the guide.
+            kl_weight: Stands in for the option; a number, or an array without dimensions.
+            **options: None.
+
+        Raises:
+            ValueError: If `kl_weight` is not one number from 0; with free bits, if no plate holds
+                all data, a latent site does not come apart into dimensions, or the guide has a
+                factor.
+        """
+        weight = self.kl_weight if kl_weight is None else check_weight(kl_weight, "kl_weight")
+        if isinstance(weight, float) and weight == 1 and not self.free_bits:
+            return elbo(sites)
+        reconstruction = elbo(site for site in sites if site.role in RECONSTRUCTION)
+        if self.free_bits:
+            rest = -self._floored_kl(sites, traces)
+        else:
+            rest = elbo(site for site in sites if site.role not in RECONSTRUCTION)
+        # The loss keeps its float type.
+        return reconstruction + rest * jnp.asarray(weight, jnp.result_type(rest))
+
+    def _floored_kl(self, sites: Sequence[SiteTerms], traces: Traces) -> Array:
+        plate = find_data_plate(sites, self.data_plate)
+        if plate is None:
+            raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
+        latents, untreated = latent_terms(traces[0], traces[1], plate)
+        check_free_bits(sites, untreated)
+        scale = common_scale([site for site in sites if site.role in ("encoder", "prior")])
+        floor = self.free_bits * math.log(2)
+        kl = jnp.concatenate([latent.kl.mean(0) for latent in latents])
+        return scale * plate.full_size * jnp.maximum(kl, floor).sum()

@@ -1,11 +1,10 @@
 """The bound in four terms: reconstruction, mutual information, entropy and cross-entropy."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.batch import (
@@ -22,7 +21,7 @@ from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo, elbo_terms
 from pyro_entropy.aggregate import aggregate_entropy, log_sum_exp
 from pyro_entropy.elbos.base import TermsELBO, Traces
-from pyro_entropy.terms import sample_sites
+from pyro_entropy.terms import sample_sites, subsamples
 
 
 class EDVAE_ELBO(TermsELBO):
@@ -91,7 +90,7 @@ class EDVAE_ELBO(TermsELBO):
         if self.vectorize_particles:
             what = "particles one by one"
             raise NotImplementedError(expected(what, "vectorize_particles", True))
-        check_edvae(mutual_information, aggregate_entropy, temperature, positives)
+        check_edvae(mutual_information, aggregate_entropy, temperature, positives, weights)
         self.mutual_information = mutual_information
         self.aggregate_entropy = aggregate_entropy
         self.temperature = temperature
@@ -148,11 +147,7 @@ class EDVAE_ELBO(TermsELBO):
         if self.mutual_information == "aggregate":
             return traces
         # The same rows, where the guide draws a subsample by itself.
-        subsample, nodes = Trace(), cast(Any, traces[1].nodes)
-        for name, site in nodes.items():
-            if type(site.get("fn")).__name__ == "_Subsample":
-                subsample.add_node(name, **site)
-        positive = poutine.trace(poutine.replay(guide, trace=subsample))
+        positive = poutine.trace(poutine.replay(guide, trace=subsamples(traces[1])))
         return *traces, positive.get_trace(*self._positive_args(args), **kwargs)
 
     def _positive_args(self, args: tuple) -> tuple:

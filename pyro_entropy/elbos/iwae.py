@@ -20,7 +20,7 @@ from entropy_core.importance import (
 )
 from entropy_core.records import PARTICLES
 from pyro_entropy.elbos.base import check_reparameterised
-from pyro_entropy.terms import sample_sites, site_terms
+from pyro_entropy.terms import sample_sites, site_terms, subsamples
 
 
 class IWAE_ELBO(ELBO):
@@ -74,6 +74,12 @@ class IWAE_ELBO(ELBO):
         self.data_plate = data_plate
         kwargs["vectorize_particles"] = self.chunk_size > 1
         super().__init__(num_particles, **kwargs)
+
+    @property
+    def no_claim(self) -> str | None:
+        """Why its stationary points are not those of the ELBO; `None` where they are."""
+        several = self.num_particles > 1
+        return "the importance weighted bound is another objective" if several else None
 
     def differentiable_loss(
         self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
@@ -141,6 +147,15 @@ class IWAE_ELBO(ELBO):
             (1 / weights.square().sum(0)).mean(),
         )
 
+    @torch.no_grad()
+    def log_weights(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Tensor:
+        """The log-weights `log p(x_n, z_nk) - log q(z_nk|x_n)`, of shape `(K, B)`, without a scale.
+
+        Raises:
+            ValueError: As `differentiable_loss` does.
+        """
+        return self._values(model, guide, args, kwargs)[0]
+
     def _values(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> tuple[Tensor, Any]:
@@ -195,10 +210,7 @@ class IWAE_ELBO(ELBO):
                         fixed.nodes[name] = cast(Any, {**site, "value": leaves[-1]})
                 yield self._chunk(*traces(fixed), live, leaves)
             # All particles see the same subsample.
-            nodes: dict[str, Any] = draws.nodes
-            for name, site in nodes.items():
-                if type(site.get("fn")).__name__ == "_Subsample" and name not in subsample:
-                    subsample.add_node(name, **site)
+            subsample = subsamples(draws)
 
     def _get_trace(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from entropy_core.batch import check_choice
+from entropy_core.batch import batch_plate, check_choice
 from entropy_core.checks import expected
 from entropy_core.records import SiteTerms
-from entropy_core.terms import ELBOTerms, average, elbo, elbo_terms, find_data_plate, is_mean_field
+from entropy_core.terms import ELBOTerms, average, elbo, elbo_terms, is_mean_field
 from pyro_entropy.elbos.base import TermsELBO, Traces
 from pyro_entropy.entropies import elementwise
 from pyro_entropy.normals import log_det, normal_of, rows
@@ -44,7 +44,7 @@ class Profiled_ELBO(TermsELBO):
     Raises:
         ValueError: If nothing is to be profiled, or an option is not known; when called, if a site
             that is to be profiled is not normal, or masked, or under a `scale` handler of several
-            values.
+            values, or the batch is of one data point.
 
     Example:
         >>> from pyro_entropy import VAE1, Profiled_ELBO
@@ -126,7 +126,7 @@ class Profiled_ELBO(TermsELBO):
     def _moments(self, sites: Sequence[SiteTerms], traces: Traces) -> Moments:
         """The mean over the batch of `E_q[(v - loc)^2]`, for each site to profile."""
         model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
-        plate = find_data_plate(sites, self.data_plate)
+        plate = batch_plate(sites, self.data_plate)
         found = {}
         for record in sites:
             form = self.forms.get(record.role)

@@ -107,6 +107,23 @@ def test_names_and_reasons_are_escaped(source):
     assert "<u>: no & never" in text
 
 
+def test_page_and_fragment_make_no_claim_where_there_is_a_reason(make_report):
+    claim = "the sum of entropies that it becomes at a stationary point of training (Damm et al."
+    report = make_report()
+    for source in (html.render(report), html.fragment(report)):
+        assert claim in Page(source).text
+        assert "No claim" not in source
+    report = report.with_no_claim("free <bits>")
+    for source in (html.render(report), html.fragment(report)):
+        text = Page(source).text
+        assert "becomes" not in text
+        assert "beside the sum of entropies: estimated from 4 data points" in text
+        assert "No claim is made of the gap" in text
+        assert "(free <bits>): the theorem says nothing of this optimum." in text
+        # Right below the gap.
+        assert text.index("gap in % of ELBO") < text.index("No claim") < text.index("prior term")
+
+
 def test_page_stands_alone(source):
     page = Page(source)
     assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)

@@ -14,7 +14,7 @@ from entropy_core.accumulate import Accumulator
 from entropy_core.groups import CollapseThresholds
 from entropy_core.records import PARTICLES, LatentTerms, Plate
 from entropy_core.report import EntropyReport, compare
-from tests.core.records import draw, in_plates, report_of, site, trace, traces
+from tests.core.records import accumulated, draw, in_plates, report_of, site, trace, traces
 
 DRAWS = draw()
 REASONS = [("w", "not in the data plate alone"), ("v", "no closed form")]
@@ -32,12 +32,19 @@ def with_history() -> EntropyReport:
     return report().with_history(HISTORY)
 
 
+REASON = "KL weight 0.5"
+
+
+def with_no_claim() -> EntropyReport:
+    return report().with_no_claim(REASON)
+
+
 def without_latents() -> EntropyReport:
     return report_of(traces(DRAWS, in_plate=False))
 
 
 REPORTS = pytest.mark.parametrize(
-    "make", [report, with_history, without_latents], ids=lambda make: make.__name__
+    "make", [report, with_history, with_no_claim, without_latents], ids=lambda make: make.__name__
 )
 
 
@@ -146,8 +153,39 @@ def test_attributes_are_those_of_arviz_and_say_what_was_done():
         "num_data": 20,
         "num_particles": 4,
         "untreated_latents": "{}",
+        "no_claim": "",
         **asdict(thresholds),
     }
+
+
+def test_a_reason_for_no_claim_makes_another_report():
+    made = report()
+    new = made.with_no_claim(REASON)
+    assert (made.no_claim, new.no_claim) == (None, REASON)
+    pd.testing.assert_frame_equal(new.summary(), made.summary())
+    line = f"no claim      {REASON}: the theorem says nothing of this optimum"
+    assert line in str(new).splitlines()
+    assert "no claim" not in str(made)
+
+
+def test_a_report_is_made_with_a_reason():
+    sums = accumulated(traces(DRAWS))
+    made = EntropyReport.from_accumulator(sums, CollapseThresholds(), library=np, no_claim=REASON)
+    assert made.no_claim == REASON
+
+
+def test_a_reason_is_saved_and_files_without_the_attribute_have_none(tmp_path):
+    path = tmp_path / "report.nc"
+    with_no_claim().save(path)
+    assert EntropyReport.load(path).no_claim == REASON
+    report().save(path)
+    assert EntropyReport.load(path).no_claim is None
+    tree = report().to_datatree()
+    del tree.attrs["no_claim"]
+    tree.to_netcdf(path, engine="h5netcdf")
+    loaded = EntropyReport.load(path)
+    assert loaded.no_claim is None
+    assert str(loaded) == str(report())
 
 
 @REPORTS

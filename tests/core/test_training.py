@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from entropy_core.training import HISTORY, History, train
+from entropy_core.training import HISTORY, History, linear_annealing, train
 from tests.core.records import draw, report_of, traces
 
 
@@ -149,3 +149,36 @@ def test_the_last_row_in_few_digits():
             "entropy sum": f"{report['entropy_sum']:.2f}",
             "gap": f"{report['gap']:.2f}",
         }
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "start", "end", "wanted"),
+    [
+        (4, 0.0, 1.0, [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0]),
+        (2, 2.0, 0.5, [2.0, 1.25, 0.5, 0.5]),
+        (1, 0.0, 0.3, [0.0, 0.3, 0.3]),
+        (3, 0.1, 0.1, [0.1, 0.1, 0.1, 0.1]),
+    ],
+)
+def test_annealing_is_a_straight_line_and_then_flat(num_steps, start, end, wanted):
+    weight = linear_annealing(num_steps, start=start, end=end)
+    found = [weight(step) for step in range(len(wanted))]
+    assert found == pytest.approx(wanted, rel=1e-15)
+    assert (found[0], found[-1], weight(10**9)) == (start, end, end)
+    assert all(type(value) is float for value in found)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"num_steps": 0}, "a positive integer for `num_steps`; got 0"),
+        ({"num_steps": 2.5}, r"a positive integer for `num_steps`; got 2\.5"),
+        ({"start": -1.0}, r"a non-negative finite number for `start`; got -1\.0"),
+        ({"end": np.inf}, "a non-negative finite number for `end`; got inf"),
+        ({"end": None}, "a non-negative finite number for `end`; got None"),
+    ],
+)
+def test_annealing_refuses_bad_numbers(kwargs, match):
+    with pytest.raises(ValueError, match=match):
+        linear_annealing(**{"num_steps": 4} | kwargs)

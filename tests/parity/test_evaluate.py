@@ -1,0 +1,38 @@
+"""The log-likelihoods of one VAE are the same in both packages, within their own errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import numpyro_entropy
+import pyro_entropy
+from numpyro_entropy.evaluate import log_likelihood as numpyro_log_likelihood
+from pyro_entropy.evaluate import log_likelihood
+from tests.cases import CASES
+from tests.helpers import STANDARD_ERRORS, data, random_weights
+
+
+@pytest.mark.parametrize("name", ["VAE1", "BernoulliVAE"])
+def test_log_likelihoods(name):
+    case = CASES[name]
+    vae, twin = (
+        case.make(m, dtype)
+        for m, dtype in ((pyro_entropy, torch.float64), (numpyro_entropy, jnp.float64))
+    )
+    # Small enough weights that the guide covers the posterior.
+    weights = {key: 0.25 * w for key, w in random_weights(vae.get_weights()).items()}
+    vae.set_weights(weights)
+    params, x = twin.set_weights(weights), data(100)
+    if case.kind == "binary":
+        x = (x > 0).astype(float)
+    options = {"num_particles": 4000, "chunk_size": 2000}
+    left = log_likelihood(vae.model, vae.guide, torch.tensor(x), **options)
+    right = numpyro_log_likelihood(jax.random.key(0), params, twin.model, twin.guide, x, **options)
+    assert np.mean(left.pareto_k < 0.7) > 0.9
+    errors = np.hypot(left.standard_errors, right.standard_errors)
+    scores = (left.values - right.values) / errors
+    assert 0.8 < np.std(scores) < 1.25
+    error = np.hypot(left.standard_error, right.standard_error)
+    assert abs(left.mean - right.mean) < STANDARD_ERRORS * error < 0.1
