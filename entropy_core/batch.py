@@ -185,6 +185,23 @@ def check_choice(value: object, choices: Any, name: str) -> None:
         raise ValueError(expected(f"one of {list(allowed)}", name, repr(value)))
 
 
+def check_full(shape: tuple[int, ...], name: str, *, drawn: bool) -> None:
+    """Refuses a full covariance of draws that cannot be positive definite.
+
+    Args:
+        shape: The number of rows and of dimensions.
+        name: The site.
+        drawn: Whether there are but draws, and no covariance of the guide's to add to theirs.
+
+    Raises:
+        ValueError: If there are no more rows than dimensions.
+    """
+    num_rows, num_dims = shape
+    if drawn and num_rows <= num_dims:
+        what = f"more than {num_dims} data points for a full covariance of '{name}'"
+        raise ValueError(expected(what, "batch", num_rows))
+
+
 def check_aggregate(batch_shape: tuple[int, ...], num_data: int, estimator: str) -> None:
     """Refuses a batch of which no aggregate posterior can be made.
 

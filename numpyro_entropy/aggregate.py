@@ -50,13 +50,15 @@ def aggregate_entropy(
         return _moment_entropy(q)
     log_prob, batch_size = pairwise_log_prob(q, z), len(z)
     if estimator == "stratified":
-        others = math.log((num_data - 1) / (num_data * (batch_size - 1)))
-        own = math.log(1 / num_data) - others
-        log_prob = log_prob + others + own * jnp.eye(batch_size, dtype=log_prob.dtype)
+        # The weight of the other components, and what their own has beside it.
+        log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
+        own = -math.log(num_data) - log_weight
+        log_prob = log_prob + own * jnp.eye(batch_size, dtype=log_prob.dtype)
     else:
-        log_prob = log_prob - math.log(batch_size)
-    entropy = -nn.logsumexp(log_prob, -1).mean()
-    return entropy + math.log(num_data) if estimator == "weighted" else entropy
+        log_weight = -math.log(batch_size)
+    if estimator == "weighted":
+        log_weight -= math.log(num_data)
+    return -nn.logsumexp(log_prob, -1).mean() - log_weight
 
 
 def pairwise_log_prob(q: Distribution, z: Array) -> Array:
@@ -84,8 +86,10 @@ def pairwise_log_prob(q: Distribution, z: Array) -> Array:
     # The product loses the digits that all latents share.
     centre = lax.stop_gradient(loc.mean(0))
     loc, z, precision = loc - centre, z - centre, scale**-2
-    squares = z**2 @ precision.T - 2 * z @ (loc * precision).T + (loc**2 * precision).sum(-1)
-    return -0.5 * squares - (jnp.log(scale) + 0.5 * math.log(2 * math.pi)).sum(-1)
+    constants = -(0.5 * loc**2 * precision + jnp.log(scale) + 0.5 * math.log(2 * math.pi)).sum(-1)
+    # One product, since each pass over all pairs takes as long.
+    draws, components = (z**2, z), (-0.5 * precision, loc * precision)
+    return jnp.concatenate(draws, -1) @ jnp.concatenate(components, -1).T + constants
 
 
 def _moment_entropy(q: Distribution) -> Array:

@@ -49,13 +49,15 @@ def aggregate_entropy(
         return _moment_entropy(q)
     log_prob, batch_size = pairwise_log_prob(q, z), len(z)
     if estimator == "stratified":
-        others = math.log((num_data - 1) / (num_data * (batch_size - 1)))
-        own = math.log(1 / num_data) - others
-        log_prob = log_prob + others + own * torch.eye(batch_size).to(log_prob)
+        # The weight of the other components, and what their own has beside it.
+        log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
+        own = -math.log(num_data) - log_weight
+        log_prob = log_prob + own * torch.eye(batch_size).to(log_prob)
     else:
-        log_prob = log_prob - math.log(batch_size)
-    entropy = -log_sum_exp(log_prob).mean()
-    return entropy + math.log(num_data) if estimator == "weighted" else entropy
+        log_weight = -math.log(batch_size)
+    if estimator == "weighted":
+        log_weight -= math.log(num_data)
+    return -log_sum_exp(log_prob).mean() - log_weight
 
 
 def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
@@ -81,8 +83,10 @@ def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
     # The product loses the digits that all latents share.
     centre = loc.mean(0).detach()
     loc, z, precision = loc - centre, z - centre, scale**-2
-    squares = z**2 @ precision.T - 2 * z @ (loc * precision).T + (loc**2 * precision).sum(-1)
-    return -0.5 * squares - (scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+    constants = -(0.5 * loc**2 * precision + scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+    # One product, since each pass over all pairs takes as long.
+    draws, components = (z**2, z), (-0.5 * precision, loc * precision)
+    return torch.addmm(constants, torch.cat(draws, -1), torch.cat(components, -1).T)
 
 
 def log_sum_exp(values: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The bound in four terms: reconstruction, mutual information, entropy and cross-entropy."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -97,7 +98,7 @@ class EDVAE_ELBO(TermsELBO):
         self.aggregate_entropy = aggregate_entropy
         self.temperature = temperature
         self.positives = positives
-        self.weights = weights
+        self.weights = EDVAEWeights(*weights)
 
     def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
         """The bound, in nats, summed over the plates and scaled as the host does."""
@@ -193,4 +194,4 @@ def info_nce(z: Array, positive: Array, temperature: float = 1.0) -> Array:
         0.6931...
     """
     scores = z.reshape(len(z), -1) @ positive.reshape(len(z), -1).T / temperature
-    return jnp.log(len(z)) + (jnp.diagonal(scores) - nn.logsumexp(scores, -1)).mean()
+    return math.log(len(z)) + jnp.diagonal(nn.log_softmax(scores, -1)).mean()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import MultivariateNormal, Normal
 
-from entropy_core.batch import batch_plate, check_choice
+from entropy_core.batch import batch_plate, check_choice, check_full
 from entropy_core.checks import expected
 from entropy_core.records import SiteTerms
 from entropy_core.terms import ELBOTerms, elbo, elbo_terms, is_mean_field
@@ -47,7 +47,8 @@ class Profiled_ELBO(TermsELBO):
     Raises:
         ValueError: If nothing is to be profiled, or an option is not known; when called, if a site
             that is to be profiled is not normal, or masked, or under a `scale` handler of several
-            values, or the batch is of one data point.
+            values, the batch is of one data point, or a full covariance has no more draws than
+            dimensions.
 
     Example:
         >>> from jax import random
@@ -189,6 +190,7 @@ class Profiled_ELBO(TermsELBO):
             q = _normal_or_none(guide_sites[record.name]) if mean_field else None
             deviations = rows(site, (site["value"] if q is None else q.mean) - loc)
             if form == "full":
+                check_full(deviations.shape, record.name, drawn=q is None)
                 moments = deviations.T @ deviations / len(deviations)
                 if isinstance(q, MultivariateNormal):
                     moments = moments + _mean_covariance(q)

@@ -1,5 +1,6 @@
 """The bound in four terms: reconstruction, mutual information, entropy and cross-entropy."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from entropy_core.batch import (
 from entropy_core.checks import expected
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo, elbo_terms
-from pyro_entropy.aggregate import aggregate_entropy, log_sum_exp
+from pyro_entropy.aggregate import aggregate_entropy
 from pyro_entropy.elbos.base import TermsELBO, Traces
 from pyro_entropy.terms import sample_sites, subsamples
 
@@ -95,7 +96,7 @@ class EDVAE_ELBO(TermsELBO):
         self.aggregate_entropy = aggregate_entropy
         self.temperature = temperature
         self.positives = positives
-        self.weights = weights
+        self.weights = EDVAEWeights(*weights)
 
     def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
         """The bound, in nats, summed over the plates and scaled as the host does."""
@@ -178,5 +179,4 @@ def info_nce(z: Tensor, positive: Tensor, temperature: float = 1.0) -> Tensor:
         0.6931...
     """
     scores = z.reshape(len(z), -1) @ positive.reshape(len(z), -1).T / temperature
-    log_batch_size = torch.log(scores.new_tensor(float(len(z))))
-    return log_batch_size + (scores.diagonal() - log_sum_exp(scores)).mean()
+    return math.log(len(z)) + torch.log_softmax(scores, -1).diagonal().mean()

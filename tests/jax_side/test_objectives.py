@@ -192,6 +192,12 @@ NONE = {"mutual_information": "aggregate"}
             ValueError,
             "a site to profile in the data plate",
         ),
+        (
+            Profiled_ELBO(prior="full", decoder=None, closed_form=False),
+            (model(1.0, num=2), guide(num=2)),
+            ValueError,
+            "more than 2 data points for a full covariance of 'z'",
+        ),
         (EDVAE_ELBO(), (model(), guide()), TypeError, "an array of floats to add noise to"),
         *(
             (elbo, (model(prior=binary()), guide(binary())), NotImplementedError, "reparameterised")

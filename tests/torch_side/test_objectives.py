@@ -109,6 +109,19 @@ def test_several_particles(name):
         assert three == pytest.approx(np.mean(singles), rel=IDENTITY)
 
 
+@pytest.mark.parametrize("name", ["full BILBO", "BAGGINS", "profiled", "profiled at the draws"])
+def test_particles_at_once_are_those_one_by_one(name):
+    here, objective = PyroSide(OBJECTIVES[name].vae), OBJECTIVES[name]
+    losses = {}
+    for vectorize in (False, True):
+        elbo = objective.make(pyro_entropy)
+        elbo.num_particles, elbo.vectorize_particles = 200, vectorize
+        elbo.max_plate_nesting = 1
+        losses[vectorize] = elbo.loss(*here.pair(), X)
+    # Draws of their own, 200 of each.
+    assert losses[True] == pytest.approx(losses[False], rel=0.02)
+
+
 def test_positives_are_the_data_with_noise():
     here = PyroSide("VAE1")
     seen = []
@@ -221,6 +234,12 @@ NONE = {"mutual_information": "aggregate"}
             (outside, outside_guide),
             ValueError,
             "a site to profile in the data plate",
+        ),
+        (
+            Profiled_ELBO(prior="full", decoder=None, closed_form=False),
+            (model(1.0, num=2), guide(num=2)),
+            ValueError,
+            "more than 2 data points for a full covariance of 'z'",
         ),
         (EDVAE_ELBO(), (model(), guide()), TypeError, "a tensor of floats to add noise to"),
         *(
