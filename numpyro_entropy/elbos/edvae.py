@@ -55,10 +55,10 @@ class EDVAE_ELBO(TermsELBO):
         aggregate_entropy: `"minibatch"`, `"weighted"`, `"stratified"` or `"moment"`.
         temperature: That of InfoNCE.
         positives: What makes `x^+`: the standard deviation of normal noise that is added to the
-            first argument of the guide, or a function from a random key and the arguments of the
+            first argument of the guide, or a function from a random key and its positional
             guide to a tuple of others. (The paper states neither.)
         weights: The weights of the four terms.
-        **kwargs: Those of `Standard_ELBO`.
+        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If an estimator is not known or a number not positive; when called, if there is

@@ -29,7 +29,7 @@ class FloatingPriorELBO(TermsELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix (Eq. 23), or its diagonal.
-        **kwargs: Those of `Standard_ELBO`.
+        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class BILBO_ELBO(FloatingPriorELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
-        **kwargs: Those of `Standard_ELBO`.
+        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
 
     Raises:
         ValueError: When called: if there is not one latent site, the guide's variance depends on
@@ -127,7 +127,7 @@ class ConstantVariance_ELBO(FloatingPriorELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
-        **kwargs: Those of `Standard_ELBO`.
+        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
 
     Raises:
         ValueError: When called, as `BILBO_ELBO` does.

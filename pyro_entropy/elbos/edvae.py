@@ -51,10 +51,11 @@ class EDVAE_ELBO(TermsELBO):
         aggregate_entropy: `"minibatch"`, `"weighted"`, `"stratified"` or `"moment"`.
         temperature: That of InfoNCE.
         positives: What makes `x^+`: the standard deviation of normal noise that is added to the
-            first argument of the guide, or a function from the arguments of the guide to a tuple
+            first argument of the guide, or a function from its positional arguments to a tuple
             of others. (The paper states neither.)
         weights: The weights of the four terms.
-        **kwargs: Those of `Standard_ELBO`, but for vectorised particles.
+        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO` but for vectorised
+            particles.
 
     Raises:
         ValueError: If an estimator is not known or a number not positive; when called, if there is
