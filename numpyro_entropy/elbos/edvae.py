@@ -56,7 +56,7 @@ class EDVAE_ELBO(TermsELBO):
         temperature: That of InfoNCE.
         positives: What makes `x^+`: the standard deviation of normal noise that is added to the
             first argument of the guide, or a function from a random key and its positional
-            guide to a tuple of others. (The paper states neither.)
+            arguments to a tuple of others. (The paper states neither.)
         weights: The weights of the four terms.
         **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 

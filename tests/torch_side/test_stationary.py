@@ -6,14 +6,15 @@ import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import pyro_entropy
+from pyro_entropy.claims import explain_residuals
 from tests.helpers import assert_identity
 from tests.parity.noise import PyroNoise
 from tests.stationary import CASES, HOLDS, NO_CLAIM, NOISE, NUM, minimise, observations
 
 
-def stationary_terms(vae, x):
+def stationary_terms(vae, guide, x):
     """The terms of the ELBO where its gradient vanishes."""
-    elbo, guide = pyro_entropy.Standard_ELBO(), PyroNoise(NOISE)(vae.guide)
+    elbo = pyro_entropy.Standard_ELBO()
 
     def loss_and_gradient(vector):
         vector_to_parameters(torch.from_numpy(vector), vae.parameters())
@@ -31,14 +32,22 @@ def stationary_terms(vae, x):
 @pytest.mark.parametrize("name", CASES)
 def test_residuals_at_a_stationary_point(name):
     case = CASES[name]
-    vae = case.make(pyro_entropy, torch.float64)
-    terms = stationary_terms(vae, torch.tensor(observations(case.kind)))
+    vae, x = case.make(pyro_entropy, torch.float64), torch.tensor(observations(case.kind))
+    guide = PyroNoise(NOISE)(vae.guide)
+    terms = stationary_terms(vae, guide, x)
     assert_identity(terms)
-    for site, residual in terms.residuals.items():
+    claims = explain_residuals(vae.model, guide, x, tolerance=HOLDS)
+    assert [claim.sites for claim in claims] == [("z",), ("x",)]
+    for claim in claims:
+        (site,) = claim.sites
+        residual = terms.residuals[site].item()
+        assert claim.residual == pytest.approx(residual, abs=HOLDS)
         if site in case.no_claim:
             assert abs(residual) > NO_CLAIM
+            assert claim.verdict == "no claim"
         else:
             assert abs(residual) < HOLDS
+            assert claim.verdict == "holds"
 
 
 def test_the_residual_of_a_laplace_decoder_vanishes_with_the_gradient_of_its_scale():
