@@ -24,6 +24,7 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/step_time.py
 	$(VENV)/bin/python benchmarks/objective_time.py
 	$(VENV)/bin/python benchmarks/evaluate_memory.py
+	$(VENV)/bin/python benchmarks/spread.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
