@@ -10,23 +10,17 @@ direction (Damm et al. 2023, proof of Theorem 2). It is searched for numerically
 parametrisation: the arithmetic is NumPy's, the Jacobian comes from either backend.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import xarray as xr
+from arviz_base import dict_to_dataset
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csc_array, hstack
-from scipy.sparse.linalg import LinearOperator, lsmr
+
+from entropy_core.directions import Array, Direction, Jacobian, search
 
 Verdict = Literal["holds", "not converged", "no claim"]
-Array = NDArray[np.float64]
-
-# Beyond them a stage's Jacobian is not written down.
-MAX_COLUMNS, MAX_ROWS = 2000, 4000
-
-# Places among the parameters, and what a direction adds there.
-_Column = tuple[NDArray[np.integer], Array]
 
 
 class SiteClaim(NamedTuple):
@@ -53,144 +47,6 @@ class SiteClaim(NamedTuple):
     misfit: float
     verdict: Verdict
     reason: str
-
-
-class Jacobian(NamedTuple):
-    """The derivatives of `R` rows of distribution parameters by `P` parameters, as products.
-
-    Args:
-        jvp: From a direction of the parameters, `(P,)`, to the change of the rows, `(R,)`.
-        vjp: From weights of the rows, `(R,)`, to a gradient, `(P,)`.
-        num_rows: `R`.
-    """
-
-    jvp: Callable[[Array], Array]
-    vjp: Callable[[Array], Array]
-    num_rows: int
-
-
-@dataclass
-class Direction:
-    """What a direction has to do, and the best one found.
-
-    Args:
-        sites: The sites whose residuals it explains.
-        target: The change of the rows, `(R,)`.
-        power: By what the derivative of the ELBO along it is divided.
-    """
-
-    sites: tuple[str, ...]
-    target: Array
-    power: float = 1.0
-    beta: Array | None = None
-    misfit: float = np.inf
-
-
-def search(
-    jacobian: Jacobian, arrays: Mapping[str, Array], wanted: Sequence[Direction], solved: float
-) -> None:
-    """Looks for directions by least squares, in ever larger spaces, until each is found.
-
-    Shifts and scalings of whole arrays come first, then entries of vectors such as biases and
-    scalings of rows and columns of matrices, the short ones first, and all parameters at last: a
-    search over all weights is ill-conditioned. A space is left out where the rows are fewer than
-    twice its dimensions, since any target could be reached there.
-
-    Args:
-        jacobian: The derivatives.
-        arrays: The parameters, in the order of the directions.
-        wanted: The directions; `beta` and `misfit` are set.
-        solved: The relative misfit below which a direction counts as found.
-    """
-    seen = np.abs(jacobian.vjp(np.random.default_rng(0).standard_normal(jacobian.num_rows))) > 0
-    basis: csc_array | None = None
-    products = np.zeros((jacobian.num_rows, 0))
-    for columns in _stages(arrays):
-        open_ = [w for w in wanted if w.misfit > solved]
-        if not open_:
-            return
-        columns = columns[:, _moves(columns, seen)]
-        known = products.shape[1]
-        basis = columns if basis is None else csc_array(hstack([basis, columns]))
-        if basis.shape[1] > min(MAX_COLUMNS, jacobian.num_rows // 2):
-            break
-        found = [jacobian.jvp(basis[:, [j]].toarray()[:, 0]) for j in range(known, basis.shape[1])]
-        products = np.column_stack([products, *found])
-        norms = np.linalg.norm(products, axis=0)
-        used = norms > 0
-        targets = np.column_stack([w.target for w in open_])
-        solution, *_ = np.linalg.lstsq(products[:, used] / norms[used], targets, rcond=1e-12)
-        fitted = (products[:, used] / norms[used]) @ solution
-        for i, direction in enumerate(open_):
-            misfit = np.linalg.norm(fitted[:, i] - targets[:, i]) / np.linalg.norm(targets[:, i])
-            if misfit < direction.misfit:
-                coefficients = np.zeros(len(norms))
-                coefficients[used] = solution[:, i] / norms[used]
-                direction.beta, direction.misfit = basis @ coefficients, float(misfit)
-    num_seen = int(seen.sum())
-    if 2 * num_seen <= jacobian.num_rows:
-        for direction in (w for w in wanted if w.misfit > solved):
-            _search_all(jacobian, len(seen), direction)
-
-
-def sampled_rows(size: int) -> NDArray[np.integer]:
-    """Which of the entries of a distribution's parameters to look at: all, or some thousand."""
-    if size <= MAX_ROWS:
-        return np.arange(size)
-    return np.sort(np.random.default_rng(0).choice(size, MAX_ROWS, replace=False))
-
-
-def _stages(arrays: Mapping[str, Array]) -> Iterator[csc_array]:
-    """Directions to search along, ever more of them; each yields those that are new."""
-    offsets = np.cumsum([0, *(array.size for array in arrays.values())])
-    whole: list[_Column] = []
-    units: list[list[_Column]] = []
-    for array, start in zip(arrays.values(), offsets[:-1], strict=True):
-        entries = start + np.arange(array.size).reshape(array.shape)
-        if array.ndim <= 1:
-            flat = entries.ravel()
-            # Shifts of all, and of either half, where a net's output is cut in two.
-            parts = [flat] if flat.size % 2 else [flat[: flat.size // 2], flat[flat.size // 2 :]]
-            whole += [(part, np.ones(part.size)) for part in parts]
-            units.append([(flat[[i]], np.ones(1)) for i in range(flat.size)])
-        if array.size > 1:
-            whole.append((entries.ravel(), array.ravel()))
-        if array.ndim > 1:
-            for axis, length in enumerate(array.shape):
-                lines = [(entries.take(i, axis), array.take(i, axis)) for i in range(length)]
-                units.append([(e.ravel(), values.ravel()) for e, values in lines])
-    size = int(offsets[-1])
-    yield _sparse(whole, size)
-    units.sort(key=len)
-    largest = 64
-    while units:
-        stage = [column for unit in units if len(unit) <= largest for column in unit]
-        units = [unit for unit in units if len(unit) > largest]
-        largest *= 4
-        if stage:
-            yield _sparse(stage, size)
-
-
-def _sparse(columns: list[_Column], size: int) -> csc_array:
-    rows = np.concatenate([entries for entries, _ in columns] or [np.zeros(0, int)])
-    numbers = np.repeat(np.arange(len(columns)), [len(entries) for entries, _ in columns])
-    values = np.concatenate([values for _, values in columns] or [np.zeros(0)])
-    return csc_array(coo_array((values, (rows, numbers)), shape=(size, len(columns))))
-
-
-def _moves(columns: csc_array, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return (abs(columns).T @ seen.astype(float)) > 0
-
-
-def _search_all(jacobian: Jacobian, num_params: int, direction: Direction) -> None:
-    shape = (jacobian.num_rows, num_params)
-    operator = LinearOperator(shape, matvec=jacobian.jvp, rmatvec=jacobian.vjp, dtype=np.float64)
-    beta = lsmr(operator, direction.target, atol=1e-12, btol=1e-12, maxiter=1000)[0]
-    misfit = np.linalg.norm(jacobian.jvp(beta) - direction.target) / np.linalg.norm(
-        direction.target
-    )
-    if misfit < direction.misfit:
-        direction.beta, direction.misfit = beta, float(misfit)
 
 
 class Linearised(NamedTuple):
@@ -242,6 +98,21 @@ def mean_evidence(evidence: Sequence[Evidence], weights: Sequence[int]) -> Evide
 
     gradient = mean([e.gradient for e in evidence])
     return Evidence(gradient, means("residuals"), means("base_measures"))
+
+
+def claims_group(claims: Sequence[SiteClaim]) -> xr.Dataset:
+    """The claims as the group `claims` of a report, over the dimension `claim`."""
+    columns = {
+        name: np.array([getattr(claim, name) for claim in claims])
+        for name in SiteClaim._fields
+        if name != "sites"
+    }
+    return dict_to_dataset(
+        columns,
+        dims={name: ["claim"] for name in columns},
+        coords={"claim": [", ".join(claim.sites) for claim in claims]},
+        sample_dims=[],
+    )
 
 
 def explain(

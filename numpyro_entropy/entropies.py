@@ -1,5 +1,7 @@
 """Entropies and divergences of NumPyro distributions, in closed form or sampled."""
 
+from typing import Any, NamedTuple
+
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import nn
@@ -8,13 +10,82 @@ from numpyro.distributions import ExpandedDistribution, MaskedDistribution
 from numpyro.distributions.kl import kl_divergence
 from numpyro.distributions.util import scale_and_mask, sum_rightmost
 
+from entropy_core.records import Method
+from numpyro_entropy.composed import base_entropy, composed_entropy, log_det
+from numpyro_entropy.counts import counts_entropy
 from numpyro_entropy.discretized import Discretized
+from numpyro_entropy.nets import AnyArray
 
-Mask = Array | bool | None
+# By name: not every version of the host has all of them. The density of a censored distribution is
+# that of an observation, and not of its draws.
+NO_ENTROPY = (
+    "ImproperUniform",
+    "IntervalCensoredDistribution",
+    "LeftCensoredDistribution",
+    "RightCensoredDistribution",
+    "Unit",
+)
+
+Mask = AnyArray | bool | None
+
+
+class EntropyEstimate(NamedTuple):
+    """An entropy, how far it may be off, and how it was got.
+
+    Args:
+        values: The entropy, of the batch shape of its distribution, in nats; zero where it has
+            none.
+        error: Its Monte-Carlo standard error, of the same shape; not a number for one draw.
+        method: `"closed form"`, `"change of variables"`, `"sampled"` or `"none"`.
+    """
+
+    values: Array
+    error: Array
+    method: Method
+
+
+def entropy_estimate(rng_key: Array, fn: dist.Distribution, num_samples: int) -> EntropyEstimate:
+    """The entropy of `fn` as well as it can be had.
+
+    In closed form, by the host or by us; else by a change of variables, `H[f(u)] = H[u] +
+    E[log|det f'(u)|]`, with the base's entropy in closed form and the determinant at draws; else
+    sampled. A factor or an improper distribution has none.
+
+    Example:
+        >>> from jax import random
+        >>> softplus = dist.transforms.SoftplusTransform()
+        >>> fn = dist.TransformedDistribution(dist.Normal(0.0, 1.0), softplus)
+        >>> entropy_estimate(random.key(0), fn, 10).method
+        'change of variables'
+    """
+    if isinstance(fn, MaskedDistribution):
+        values, error, method = entropy_estimate(rng_key, fn.base_dist, num_samples)
+        return EntropyEstimate(_masked(values, fn._mask), _masked(error, fn._mask), method)
+    if isinstance(fn, dist.Independent):
+        num_dims = fn.reinterpreted_batch_ndims
+        values, error, method = entropy_estimate(rng_key, fn.base_dist, num_samples)
+        # The draws of the parts are independent.
+        error = jnp.sqrt(sum_rightmost(error**2, num_dims))
+        return EntropyEstimate(sum_rightmost(values, num_dims), error, method)
+    closed = closed_entropy(fn)
+    if closed is not None:
+        return EntropyEstimate(closed, jnp.zeros_like(closed), "closed form")
+    zeros = jnp.zeros(fn.batch_shape)
+    if _has_no_entropy(fn):
+        return EntropyEstimate(zeros, zeros, "none")
+    try:
+        fn = _expanded_inside(fn)
+        base = base_entropy(fn, closed_entropy)
+        if base is not None:
+            mean, error = _mean_and_error(_sampled_log_det(rng_key, fn, num_samples))
+            return EntropyEstimate(base + mean, error, "change of variables")
+        return EntropyEstimate(*sampled_entropy_and_error(rng_key, fn, num_samples), "sampled")
+    except NotImplementedError:
+        return EntropyEstimate(zeros, zeros, "none")
 
 
 def closed_entropy(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
-    """The entropy of `fn` in closed form, or `None` where the host has none.
+    """The entropy of `fn` in closed form, or `None` where neither the host nor we have one.
 
     Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
 
@@ -38,10 +109,13 @@ def closed_entropy(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
     if isinstance(fn, Discretized):
         # A sum over hundreds of levels for each variable: fresh draws cost far less.
         return None
-    try:
-        return jnp.broadcast_to(fn.entropy(), fn.batch_shape)
-    except NotImplementedError:
-        return None
+    entropy = counts_entropy(fn)
+    if entropy is None:
+        try:
+            entropy = fn.entropy()
+        except NotImplementedError:
+            entropy = composed_entropy(fn, closed_entropy)
+    return None if entropy is None else jnp.broadcast_to(entropy, fn.batch_shape)
 
 
 def sampled_entropy(
@@ -51,7 +125,28 @@ def sampled_entropy(
 
     Shape: the batch shape of `fn`; units: nats.
     """
-    return -fn.log_prob(fn.sample(rng_key, (num_samples,))).mean(0)
+    return sampled_entropy_and_error(rng_key, fn, num_samples)[0]
+
+
+def sampled_entropy_and_error(
+    rng_key: Array, fn: dist.Distribution, num_samples: int
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """The mean of `-log p` over fresh draws and its standard error, not a number for one draw.
+
+    Shape: the batch shape of `fn`; units: nats.
+
+    Raises:
+        NotImplementedError: If the host cannot sample `fn` or has no density for it.
+    """
+    if isinstance(fn, MaskedDistribution):
+        # Its log_prob would forget the way that the draw has taken.
+        mean, error = sampled_entropy_and_error(rng_key, fn.base_dist, num_samples)
+        return _masked(mean, fn._mask), _masked(error, fn._mask)
+    value, intermediates = fn.sample_with_intermediates(rng_key, (num_samples,))
+    # A folded distribution hands intermediates out and does not take them.
+    if intermediates and not isinstance(elementwise(fn), dist.FoldedDistribution):
+        return _mean_and_error(-fn.log_prob(value, intermediates))
+    return _mean_and_error(-fn.log_prob(value))
 
 
 def closed_cross_entropy(
@@ -114,3 +209,29 @@ def _masked(values: Array, mask: Mask) -> Array:
     if mask is None or mask is True:
         return values
     return jnp.zeros_like(values) if mask is False else scale_and_mask(values, mask=mask)
+
+
+def _expanded_inside(fn: Any) -> Any:
+    # A plate expands from outside, where each element would not have a draw of its own.
+    if not isinstance(fn, ExpandedDistribution):
+        return fn
+    base = fn.base_dist
+    if type(base) is not dist.TransformedDistribution:
+        return fn
+    shape = (*fn.batch_shape, *base.base_dist.batch_shape[len(base.batch_shape) :])
+    return dist.TransformedDistribution(base.base_dist.expand(shape), base.transforms)
+
+
+def _sampled_log_det(rng_key: Array, fn: Any, num_samples: int) -> Array:
+    return log_det(fn, fn.base_dist.sample(rng_key, (num_samples,)))
+
+
+def _has_no_entropy(fn: dist.Distribution) -> bool:
+    if isinstance(fn, ExpandedDistribution):
+        return _has_no_entropy(fn.base_dist)
+    return any(base.__name__ in NO_ENTROPY for base in type(fn).__mro__)
+
+
+def _mean_and_error(values: Array) -> tuple[Array, Array]:
+    mean, num = values.mean(0), len(values)
+    return mean, jnp.sqrt(((values - mean) ** 2).sum(0) / (num - 1) / num)

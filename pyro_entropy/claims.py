@@ -1,32 +1,23 @@
 """What the theorem claims for each site of a Pyro model: the derivatives that it asks for."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-import numpy as np
 import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from pyro.infer.enum import get_importance_trace
 from torch import Tensor
-from torch.distributions import Laplace, MultivariateNormal, Normal
 
 from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.claims import (
-    Evidence,
-    Jacobian,
-    Linearised,
-    SiteClaim,
-    explain,
-    mean_evidence,
-    sampled_rows,
-)
-from entropy_core.terms import elbo_terms
+from entropy_core.claims import Evidence, SiteClaim, explain, mean_evidence
+from entropy_core.records import SiteTerms
+from entropy_core.terms import elbo_terms, find_data_plate
+from pyro_entropy.base_measures import log_base_measure, mean_log_base_measure
 from pyro_entropy.data import arguments_of, evaluating
 from pyro_entropy.elbos.base import check_reparameterised
-from pyro_entropy.natural import natural_parameters, parameters_of, unwrapped
+from pyro_entropy.linearised import Params, linearise
 from pyro_entropy.terms import Site, sample_sites, site_terms
-
-Params = dict[str, Tensor]
 
 
 def explain_residuals(
@@ -83,7 +74,7 @@ def explain_residuals(
         for args in arguments_of(batches, batch_size):
             if at is None:
                 params = _params(model, guide, args)
-                at = _linearise(model, guide, params, args)
+                at = linearise(model, guide, params, args)
                 solved = torch.finfo(next(iter(params.values())).dtype).eps ** 0.4
             for _ in range(num_particles):
                 evidence.append(_evidence(model, guide, params, args, data_plate))
@@ -91,11 +82,6 @@ def explain_residuals(
     if at is None:
         raise ValueError(expected("at least one batch", "batches", "none"))
     return explain(at, mean_evidence(evidence, weights), tolerance=tolerance, solved=solved)
-
-
-class _Rows(NamedTuple):
-    values: Tensor
-    slices: dict[tuple[str, str], slice]
 
 
 def _params(model: Callable, guide: Callable, args: tuple) -> Params:
@@ -115,157 +101,31 @@ def _evidence(
 ) -> Evidence:
     traces = get_importance_trace("flat", float("inf"), model, guide, args, {})
     check_reparameterised(traces[1])
-    terms = elbo_terms(site_terms(*traces), data_plate)
+    sites = site_terms(*traces)
+    terms = elbo_terms(sites, data_plate)
     grads = torch.autograd.grad(terms.elbo, list(params.values()), allow_unused=True)
     flat = [
         torch.zeros_like(p) if g is None else g for p, g in zip(params.values(), grads, strict=True)
     ]
     return Evidence(
-        _numpy(torch.cat([g.flatten() for g in flat])),
+        torch.cat([g.flatten() for g in flat]).double().cpu().numpy(),
         {name: value.item() for name, value in terms.residuals.items()},
-        {},
+        _base_measures(sample_sites(traces[0]), sites, data_plate),
     )
 
 
-def _linearise(model: Callable, guide: Callable, params: Params, args: tuple) -> Linearised:
-    guide_trace = poutine.trace(guide).get_trace(*args)
-    guide_sites = sample_sites(guide_trace)
-    fixed, draws = guide_trace.copy(), {}
-    for name, site in guide_sites.items():
-        draws[name] = site["value"].detach().requires_grad_(site["value"].is_floating_point())
-        fixed.nodes[name] = cast(Any, {**site, "value": draws[name]})
-    model_trace = poutine.trace(poutine.replay(model, trace=fixed)).get_trace(*args)
-    model_sites = sample_sites(model_trace)
-    found = _rows(model_sites, guide_sites)
-    leaves = [*params.values(), *(z for z in draws.values() if z.requires_grad)]
-    num_params = sum(p.numel() for p in params.values())
-
-    # The product with a vector of weights is linear in it, and its derivative the other product.
-    weights = torch.zeros_like(found.values, requires_grad=True)
-    pulled = _flat_grad(found.values, leaves, weights, create_graph=True)
-
-    def vjp(rows: np.ndarray) -> np.ndarray:
-        seed = torch.as_tensor(rows).to(found.values)
-        return _numpy(_flat_grad(found.values, leaves, seed))[:num_params]
-
-    def push(tangent: Tensor) -> np.ndarray:
-        if not pulled.requires_grad:
-            return np.zeros(len(found.values))
-        (change,) = torch.autograd.grad(pulled, weights, tangent, retain_graph=True)
-        return _numpy(change)
-
-    def jvp(direction: np.ndarray) -> np.ndarray:
-        tangent = torch.zeros_like(pulled)
-        tangent[:num_params] = torch.as_tensor(direction).to(tangent)
-        return push(tangent)
-
-    natural, reasons, rescaling = {}, {}, {}
-    values = _numpy(found.values)
-    for name, site in model_sites.items():
-        where = found.slices.get(("natural", name))
-        if where is None:
-            reasons[name] = f"{type(unwrapped(site['fn'])).__name__} has no natural parameters"
+def _base_measures(
+    model_sites: Mapping[str, Site], sites: list[SiteTerms], data_plate: str | None
+) -> dict[str, float]:
+    """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
+    plate, found = find_data_plate(sites, data_plate), {}
+    for record in sites:
+        if record.role not in ("prior", "decoder"):
             continue
-        natural[name] = np.zeros(len(values))
-        natural[name][where] = values[where]
-    offset = num_params
-    for name, z in draws.items():
-        if not z.requires_grad:
-            continue
-        tangent = torch.zeros_like(pulled)
-        size, start, offset = z.numel(), offset, offset + z.numel()
-        if name not in model_sites or ("guide", name) not in found.slices:
-            continue
-        prior = unwrapped(model_sites[name]["fn"])
-        if not isinstance(prior, Normal | MultivariateNormal | Laplace):
-            continue
-        rows = slice(found.slices["natural", name].start, found.slices["kept", name].stop)
-        latents = [draw for draw in draws.values() if draw.requires_grad]
-        if _flat_grad(found.values[rows].sum(), latents, None).any():
-            continue
-        centre = prior.mean.detach()
-        tangent[start : start + size] = (z.detach() - centre).flatten()
-        target = -push(tangent)
-        for (role, _), where in found.slices.items():
-            if role == "guide":
-                target[where] = 0
-        target[rows] = 0
-        scaled = _numpy(_scaled_guide(guide_sites[name], centre))
-        target[found.slices["guide", name]] = scaled
-        rescaling[name] = target, 1.0 if isinstance(prior, Laplace) else 2.0
-    arrays = {name: _numpy(p) for name, p in params.items()}
-    jacobian = Jacobian(jvp, vjp, len(values))
-    return Linearised(list(model_sites), arrays, jacobian, natural, rescaling, reasons)
-
-
-def _rows(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> _Rows:
-    """The parameters of all distributions, those of each kind divided by their size."""
-    parts: list[Tensor] = []
-    slices: dict[tuple[str, str], slice] = {}
-    count = 0
-
-    def add(role: str, name: str, tensors: Iterable[Tensor]) -> None:
-        nonlocal count
-        start = count
-        for tensor in tensors:
-            if tensor.is_floating_point():
-                parts.append(_sampled(tensor / _size(tensor)))
-                count += len(parts[-1])
-        slices[role, name] = slice(start, count)
-
-    for name, site in model_sites.items():
-        natural = natural_parameters(site["fn"])
-        if natural is None:
-            add("kept", name, parameters_of(site["fn"]))
-        else:
-            add("natural", name, natural.scaled)
-            add("kept", name, natural.kept)
-    for name, site in guide_sites.items():
-        fn = unwrapped(site["fn"])
-        if isinstance(fn, Normal | MultivariateNormal):
-            add("guide", name, _location_and_scale(fn))
-        else:
-            add("kept guide", name, parameters_of(site["fn"]))
-    return _Rows(torch.cat(parts), slices)
-
-
-def _scaled_guide(site: Site, centre: Tensor) -> Tensor:
-    """What scaling the draws of a guide's site about `centre` does to its rows."""
-    loc, scale = _location_and_scale(unwrapped(site["fn"]))
-    changes = (loc - centre.expand(loc.shape)) / _size(loc), scale / _size(scale)
-    return torch.cat([_sampled(change) for change in changes])
-
-
-def _location_and_scale(fn: Any) -> tuple[Tensor, Tensor]:
-    return fn.loc, fn.scale if isinstance(fn, Normal) else fn.scale_tril
-
-
-def _size(tensor: Tensor) -> Tensor:
-    size = tensor.detach().square().mean().sqrt()
-    return torch.where(size > 0, size, torch.ones_like(size))
-
-
-def _sampled(tensor: Tensor) -> Tensor:
-    # Of a large distribution some of the rows do.
-    return tensor.flatten()[torch.as_tensor(sampled_rows(tensor.numel()), device=tensor.device)]
-
-
-def _flat_grad(
-    outputs: Tensor, leaves: list[Tensor], weights: Tensor | None, *, create_graph: bool = False
-) -> Tensor:
-    grads: tuple[Tensor | None, ...] = (None,) * len(leaves)
-    if outputs.requires_grad:
-        grads = torch.autograd.grad(
-            outputs,
-            leaves,
-            weights,
-            allow_unused=True,
-            retain_graph=True,
-            create_graph=create_graph,
-        )
-    found = zip(leaves, grads, strict=True)
-    return torch.cat([(torch.zeros_like(x) if g is None else g).flatten() for x, g in found])
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().double().cpu().numpy()
+        site = model_sites[record.name]
+        at_draw = log_base_measure(site["fn"], site["value"])
+        mean = mean_log_base_measure(site["fn"])
+        if at_draw is not None and mean is not None:
+            values = scale_and_mask(at_draw - mean, mask=site["mask"])
+            found[record.name] = record.total(values).item() / (plate.full_size if plate else 1)
+    return found

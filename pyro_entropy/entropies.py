@@ -1,22 +1,87 @@
 """Entropies and divergences of Pyro distributions, in closed form or sampled."""
 
+from typing import Any, NamedTuple
+
 import pyro.distributions as dist
+import torch
 from jaxtyping import Float
 from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import scale_and_mask, sum_rightmost
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from entropy_core.records import Method
+from pyro_entropy.composed import base_entropy, composed_entropy, log_det
+from pyro_entropy.counts import counts_entropy
 from pyro_entropy.discretized import Discretized
+
+NO_ENTROPY = (dist.Unit, dist.ImproperUniform)
+
+# Their densities take no batch of values.
+ONE_AT_A_TIME = (dist.GaussianScaleMixture,)
+
+
+class EntropyEstimate(NamedTuple):
+    """An entropy, how far it may be off, and how it was got.
+
+    Args:
+        values: The entropy, of the batch shape of its distribution, in nats; zero where it has
+            none.
+        error: Its Monte-Carlo standard error, of the same shape; not a number for one draw.
+        method: `"closed form"`, `"change of variables"`, `"sampled"` or `"none"`.
+    """
+
+    values: Tensor
+    error: Tensor
+    method: Method
+
+
+def entropy_estimate(fn: Distribution, num_samples: int) -> EntropyEstimate:
+    """The entropy of `fn` as well as it can be had.
+
+    In closed form, by the host or by us; else by a change of variables, `H[f(u)] = H[u] +
+    E[log|det f'(u)|]`, with the base's entropy in closed form and the determinant at draws; else
+    sampled. A factor or an improper distribution has none.
+
+    Example:
+        >>> fn = dist.LogisticNormal(torch.zeros(2), torch.ones(2))
+        >>> entropy_estimate(fn, 10).method
+        'change of variables'
+    """
+    if isinstance(fn, MaskedDistribution):
+        values, error, method = entropy_estimate(fn.base_dist, num_samples)
+        mask = fn._mask
+        return EntropyEstimate(
+            scale_and_mask(values, mask=mask), scale_and_mask(error, mask=mask), method
+        )
+    if isinstance(fn, dist.Independent):
+        num_dims = fn.reinterpreted_batch_ndims
+        values, error, method = entropy_estimate(fn.base_dist, num_samples)
+        # The draws of the parts are independent.
+        error = sum_rightmost(error**2, num_dims).sqrt()
+        return EntropyEstimate(sum_rightmost(values, num_dims), error, method)
+    closed = closed_entropy(fn)
+    if closed is not None:
+        return EntropyEstimate(closed, torch.zeros_like(closed), "closed form")
+    zeros = torch.zeros(fn.batch_shape)
+    if isinstance(fn, NO_ENTROPY):
+        return EntropyEstimate(zeros, zeros, "none")
+    try:
+        base = base_entropy(fn, closed_entropy)
+        if base is not None:
+            mean, error = _mean_and_error(_sampled_log_det(fn, num_samples))
+            return EntropyEstimate(base + mean, error, "change of variables")
+        return EntropyEstimate(*sampled_entropy_and_error(fn, num_samples), "sampled")
+    except NotImplementedError:
+        return EntropyEstimate(zeros, zeros, "none")
 
 
 def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
-    """The entropy of `fn` in closed form, or `None` where the host has none.
+    """The entropy of `fn` in closed form, or `None` where neither the host nor we have one.
 
     Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
 
     Example:
-        >>> import torch
         >>> closed_entropy(dist.Normal(0.0, torch.ones(2)).to_event(1)).item()
         2.8378...
     """
@@ -29,10 +94,14 @@ def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
     if isinstance(fn, Discretized):
         # A sum over hundreds of levels for each variable: fresh draws cost far less.
         return None
-    try:
-        return fn.entropy()
-    except NotImplementedError:
-        return None
+    # The host's own sums over all counts for each variable.
+    entropy = counts_entropy(fn)
+    if entropy is None:
+        try:
+            entropy = fn.entropy()
+        except NotImplementedError:
+            entropy = composed_entropy(fn, closed_entropy)
+    return None if entropy is None else entropy.expand(fn.batch_shape)
 
 
 def sampled_entropy(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch"]:
@@ -40,8 +109,23 @@ def sampled_entropy(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch
 
     Shape: the batch shape of `fn`; units: nats.
     """
-    draw = fn.rsample if fn.has_rsample else fn.sample
-    return -fn.log_prob(draw((num_samples,))).mean(0)
+    return sampled_entropy_and_error(fn, num_samples)[0]
+
+
+def sampled_entropy_and_error(
+    fn: Distribution, num_samples: int
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """The mean of `-log p` over fresh draws and its standard error, not a number for one draw.
+
+    Shape: the batch shape of `fn`; units: nats.
+
+    Raises:
+        NotImplementedError: If the host cannot sample `fn` or has no density for it.
+    """
+    draws = _draws(fn, num_samples)
+    if isinstance(fn, ONE_AT_A_TIME):
+        return _mean_and_error(-torch.stack([fn.log_prob(value) for value in draws]))
+    return _mean_and_error(-fn.log_prob(draws))
 
 
 def closed_cross_entropy(
@@ -53,7 +137,6 @@ def closed_cross_entropy(
     for `q`, `H[q]` is taken at `value`. Shape: the batch shape; units: nats.
 
     Example:
-        >>> import torch
         >>> q, p = dist.Normal(0.0, 2.0), dist.Normal(0.0, 1.0)
         >>> closed_cross_entropy(q, p, torch.zeros(())).item()  # -(log(2 pi) + 4) / 2
         -2.9189...
@@ -88,3 +171,21 @@ def elementwise(fn: Distribution) -> Distribution:
     while isinstance(fn, dist.Independent):
         fn = fn.base_dist
     return fn
+
+
+def _sampled_log_det(fn: Any, num_samples: int) -> Tensor:
+    return log_det(fn, _draws(fn.base_dist, num_samples))
+
+
+def _draws(fn: Distribution, num_samples: int) -> Tensor:
+    draw = fn.rsample if fn.has_rsample else fn.sample
+    try:
+        return draw((num_samples,))
+    except NotImplementedError:
+        # Some draw one value at a time; what has no sampler fails here once more.
+        return torch.stack([draw() for _ in range(num_samples)])
+
+
+def _mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
+    mean, num = values.mean(0), len(values)
+    return mean, (((values - mean) ** 2).sum(0) / (num - 1) / num).sqrt()

@@ -173,6 +173,16 @@ def test_where_the_theorem_makes_a_claim(name):
             assert claim.verdict == "no claim"
 
 
+def test_a_base_measure_that_is_not_constant():
+    likelihood = observed(lambda z: dist.Poisson(jnp.exp(mean(z))), lambda x: jnp.floor(3 * abs(x)))
+    _, claim = claims_of(model_of(likelihood), guide)
+    # But for its part, the direction explains the residual.
+    assert abs(claim.rest) < 1e-9
+    assert abs(claim.base_measure) > 1e-2
+    assert claim.verdict == "no claim"
+    assert "base measure" in claim.reason
+
+
 def test_a_guide_that_cannot_rescale_its_latents():
     claims = claims_of(MODELS["learned variance"][0], lambda x: guide(x, 0.4))
     assert [claim.verdict for claim in claims] == ["no claim", "not converged"]

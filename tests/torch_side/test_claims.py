@@ -191,6 +191,17 @@ def test_at_a_stationary_point(name):
         assert abs(claim.gradient_part) < 1e-6
 
 
+def test_a_base_measure_that_is_not_constant():
+    likelihood = observed(lambda z: dist.Poisson(mean(z).exp()), lambda x: (x.abs() * 3).floor())
+    pyro.set_rng_seed(0)
+    _, claim = explain_residuals(model_of(likelihood), guide, X)
+    # But for its part, the direction explains the residual.
+    assert abs(claim.rest) < 1e-9
+    assert abs(claim.base_measure) > 1e-2
+    assert claim.verdict == "no claim"
+    assert "base measure" in claim.reason
+
+
 def test_a_guide_that_cannot_rescale_its_latents():
     pyro.set_rng_seed(0)
     claims = explain_residuals(MODELS["learned variance"][0], lambda x: guide(x, 0.4), X)
