@@ -49,7 +49,14 @@ class Moments:
 
     def estimate(self, num_data: int) -> tuple[float, float]:
         """The mean per data point of `num_data`, and its standard error; NaN with one particle."""
-        parts = np.array([1.0, 1.0 / num_data]) / self.weight
+        return self._combined(np.array([1.0, 1.0 / num_data]))
+
+    def estimate_total(self) -> tuple[float, float]:
+        """The mean of the part for the whole data set, and its standard error."""
+        return self._combined(np.array([0.0, 1.0]))
+
+    def _combined(self, factors: NDArray[np.float64]) -> tuple[float, float]:
+        parts = factors / self.weight
         # Rounding can leave a variance of zero below it.
         variance = np.maximum(parts @ self.weighted_covariance @ parts, 0.0)
         return float(parts @ self.weighted_sum), float(np.sqrt(variance))
@@ -95,8 +102,28 @@ class LatentMoments:
 
 
 @dataclass
+class Observed:
+    """How many elements of a masked site no mask hides, and how many it has in all.
+
+    Both are sums over batches of means over particles.
+    """
+
+    shown: float = 0.0
+    elements: float = 0.0
+
+    def merge(self, other: "Observed") -> None:
+        """Adds what another pass has seen."""
+        self.shown += other.shown
+        self.elements += other.elements
+
+
+@dataclass
 class Accumulator:
     """All sums of a diagnostic.
+
+    A quantity of a site outside the data plate is one of the whole data set: `estimate` divides it
+    by the number of data points, as it must where it joins the sums of other sites, and
+    `estimate_total` does not.
 
     Args:
         kl_epsilon: The threshold of the (epsilon, delta) criterion of posterior collapse.
@@ -108,6 +135,7 @@ class Accumulator:
     moments: dict[Key, Moments] = field(default_factory=dict)
     latents: dict[str, LatentMoments] = field(default_factory=dict)
     sites: tuple[SiteTerms, ...] = ()
+    observed: dict[Key, Observed] = field(default_factory=dict)
     untreated: dict[str, str] = field(default_factory=dict)
     data_plate: str | None = None
     total: int | None = None
@@ -125,6 +153,8 @@ class Accumulator:
         for key in quantities[0]:
             values = np.array([particle[key] for particle in quantities], float)
             self.moments.setdefault(key, Moments()).add(values, weight)
+        for key, observed in _observed(particles).items():
+            self.observed.setdefault(key, Observed()).merge(observed)
         # Where the plate subsamples, each particle has drawn other data points.
         alike = particles if plate is None or plate.full_size == plate.size else particles[:1]
         for i, latent in enumerate(first.latents):
@@ -152,6 +182,8 @@ class Accumulator:
             raise ValueError(expected("the same sites", "other", sorted(other.moments)))
         for key, moments in other.moments.items():
             self.moments.setdefault(key, Moments()).merge(moments)
+        for key, observed in other.observed.items():
+            self.observed.setdefault(key, Observed()).merge(observed)
         for site, latent in other.latents.items():
             self._add_latent(site, copy(latent))
         self.num_data += other.num_data
@@ -164,6 +196,17 @@ class Accumulator:
         """The mean of a quantity and its Monte-Carlo standard error."""
         num_data = (self.total or self.num_data) if self.data_plate else 1
         return self.moments[key].estimate(num_data)
+
+    def estimate_total(self, key: Key) -> tuple[float, float]:
+        """What sites outside the data plate add to a quantity, in nats for the whole data set.
+
+        With its Monte-Carlo standard error; 0 for a site in the data plate.
+        """
+        return self.moments[key].estimate_total()
+
+    def is_global(self, site: SiteTerms) -> bool:
+        """Whether a site is outside the data plate, one for the whole data set."""
+        return self.data_plate is not None and self.data_plate not in [p.name for p in site.plates]
 
     def _add_latent(self, site: str, latent: LatentMoments) -> None:
         if site in self.latents:
@@ -204,6 +247,18 @@ def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
         "gap": elbo - entropy_sum,
     }
     return {(name,): value for name, value in sums.items()} | sites
+
+
+def _observed(particles: Sequence[TraceTerms]) -> dict[Key, Observed]:
+    found: dict[Key, Observed] = {}
+    for particle in particles:
+        for site in particle.sites:
+            if site.num_observed is not None:
+                shares = Observed(
+                    float(site.num_observed) / len(particles), site.num_elements / len(particles)
+                )
+                found.setdefault((site.role, site.name), Observed()).merge(shares)
+    return found
 
 
 def _mean_over(particles: Sequence[LatentTerms]) -> LatentTerms:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 Role = Literal["encoder", "prior", "decoder", "factor", "guide factor"]
-Method = Literal["closed form", "sampled", "none"]
+Method = Literal["closed form", "change of variables", "sampled", "none"]
 
 PARTICLES = "num_particles_vectorized"
 FACTORS: tuple[Role, ...] = ("factor", "guide factor")
@@ -40,6 +40,10 @@ class SiteTerms:
         plates: The plates around the site. A plate of vectorised particles is among them, with the
             full size 1, so that its scale averages over particles.
         handler_scale: The product of the `scale` handlers around the site, without the plates'.
+        num_elements: How many elements of this trace the site has: plate elements, or the entries
+            of each where a mask tells them apart.
+        num_observed: How many of them no mask hides; `None` where there is no mask.
+        num_dims: How many dimensions the distribution has in each plate element.
     """
 
     name: str
@@ -51,6 +55,9 @@ class SiteTerms:
     entropy_method: Method
     plates: tuple[Plate, ...]
     handler_scale: Any = 1.0
+    num_elements: int = 0
+    num_observed: Any = None
+    num_dims: int = 0
 
     @property
     def plate_scale(self) -> float:
@@ -96,7 +103,8 @@ class TraceTerms:
     Args:
         sites: The record of each site, with values made scalar by `summed`.
         latents: The latent sites that come apart into dimensions.
-        untreated: Pairs of a latent site that does not, and the reason.
+        untreated: Pairs of a site and the reason why it has no record, no entropy, or no rows among
+            the latents.
         data_plate: The plate over data points.
     """
 
@@ -118,16 +126,33 @@ def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
     return replace(site, **values)
 
 
+def joined(*reasons: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Pairs of a site and a reason, one a site: several reasons become one text.
+
+    Example:
+        >>> joined([("z", "masked")], [("z", "discrete"), ("w", "masked")])
+        (('z', 'masked; discrete'), ('w', 'masked'))
+    """
+    found: dict[str, str] = {}
+    for name, reason in (pair for pairs in reasons for pair in pairs):
+        found[name] = f"{found[name]}; {reason}" if name in found else reason
+    return tuple(found.items())
+
+
 def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
     """Applies `function` to every array of the terms."""
 
     def mapped(record: Any, names: Iterable[str]) -> Any:
-        return replace(record, **{name: function(getattr(record, name)) for name in names})
+        values = {name: getattr(record, name) for name in names}
+        # A site without a mask has no number of observed elements.
+        changed = {name: function(v) for name, v in values.items() if v is not None}
+        return replace(record, **changed)
 
     return replace(
         terms,
         sites=tuple(
-            mapped(site, ("log_prob", "term", "entropy", "handler_scale")) for site in terms.sites
+            mapped(site, ("log_prob", "term", "entropy", "handler_scale", "num_observed"))
+            for site in terms.sites
         ),
         latents=tuple(
             mapped(latent, ("entropy", "prior_entropy", "kl", "mean")) for latent in terms.latents

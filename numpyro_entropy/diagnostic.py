@@ -12,13 +12,15 @@ from numpyro.infer import ELBO
 from entropy_core.accumulate import Accumulator
 from entropy_core.checks import check_outside, check_positive_int
 from entropy_core.groups import CollapseThresholds
-from entropy_core.records import TraceTerms, summed
+from entropy_core.records import TraceTerms, joined, summed
 from entropy_core.report import EntropyReport
 from entropy_core.terms import find_data_plate
 from numpyro_entropy.data import arguments_of
+from numpyro_entropy.enumerated import enumerating
+from numpyro_entropy.monitor import Monitor
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.support import outside_support
-from numpyro_entropy.terms import Trace, latent_terms, site_terms
+from numpyro_entropy.terms import Trace, all_terms, latent_terms
 from numpyro_entropy.traces import get_traces, pair_shapes
 
 
@@ -35,6 +37,8 @@ class EntropySumDiagnostic:
         guide: The guide.
         num_particles: The number of draws from the guide for each data point.
         entropy_samples: The number of fresh draws for an entropy that has no closed form.
+        closed_form: `False` takes every term of the ELBO at the draws, and so the entropies of the
+            guide: then the ELBO is that of the host's `Trace_ELBO`.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
         thresholds: When a latent dimension counts as collapsed.
@@ -60,6 +64,7 @@ class EntropySumDiagnostic:
         *,
         num_particles: int = 10,
         entropy_samples: int = 10,
+        closed_form: bool = True,
         data_plate: str | None = None,
         thresholds: CollapseThresholds = CollapseThresholds(),  # noqa: B008 - it is frozen
         objective: ELBO | None = None,
@@ -70,6 +75,7 @@ class EntropySumDiagnostic:
         self.guide = guide
         self.num_particles = num_particles
         self.entropy_samples = entropy_samples
+        self.closed_form = closed_form
         self.data_plate = data_plate
         self.thresholds = thresholds
         self.objective = objective
@@ -95,7 +101,7 @@ class EntropySumDiagnostic:
         Raises:
             ValueError: If there is no batch, a batch has NaN or infinite entries or observations
                 outside their support, `params` are not complete, or the guide lacks a latent site
-                of the model.
+                of the model that is not enumerated.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         for i, args in enumerate(arguments_of(batches, batch_size)):
@@ -113,12 +119,19 @@ class EntropySumDiagnostic:
         """Reads a guide's trace and the model's trace that was replayed against it: one draw.
 
         Raises:
-            ValueError: If the guide lacks a latent site of the model, or if an entropy has to be
-                sampled and there is no `rng_key`.
+            ValueError: If the guide lacks a latent site of the model that is not enumerated, or if
+                an entropy has to be sampled and there is no `rng_key`.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([jax.device_get(self._read(model_trace, guide_trace, rng_key))])
         return self._report(sums)
+
+    def monitor(self) -> Monitor:
+        """Runs this diagnostic now and then in a training loop, and keeps the course of training.
+
+        One particle, `num_particles=1`, will often do on the way.
+        """
+        return Monitor(self.run)
 
     def _report(self, sums: Accumulator) -> EntropyReport:
         # An objective of the host has no such attribute.
@@ -131,17 +144,25 @@ class EntropySumDiagnostic:
         self, rng_key: Array, params: Params, args: tuple
     ) -> tuple[TraceTerms, dict[str, Array]]:
         traces, _ = get_traces(rng_key, params, self.model, self.guide, args, {})
+        model, guide = enumerating(self.model, self.guide, *traces)
+        if model is not self.model or guide is not self.guide:
+            # Compiled, the first pair of traces costs nothing: its values are not used.
+            traces, _ = get_traces(rng_key, params, model, guide, args, {})
         return self._read(*traces, rng_key), outside_support(traces[0])
 
     def _read(self, model_trace: Trace, guide_trace: Trace, rng_key: Array | None) -> TraceTerms:
-        sites = site_terms(
-            model_trace, guide_trace, entropy_samples=self.entropy_samples, rng_key=rng_key
+        sites, untreated = all_terms(
+            model_trace,
+            guide_trace,
+            closed_form=self.closed_form,
+            entropy_samples=self.entropy_samples,
+            rng_key=rng_key,
         )
         plate = find_data_plate(sites, self.data_plate)
-        latents, untreated = latent_terms(model_trace, guide_trace, plate)
+        latents, without_rows = latent_terms(model_trace, guide_trace, plate)
         return TraceTerms(
             sites=tuple(summed(site, plate) for site in sites),
             latents=latents,
-            untreated=untreated,
+            untreated=joined(untreated, without_rows),
             data_plate=plate,
         )

@@ -6,36 +6,54 @@ Nothing here knows VAEs: it reads any model and guide that NumPyro itself can tr
 import math
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import random
 from jaxtyping import Array
-from numpyro.distributions import Distribution, ExpandedDistribution, MaskedDistribution, Unit
-from numpyro.distributions.kl import kl_divergence
 
 from entropy_core.checks import expected
-from entropy_core.records import LatentTerms, Method, Plate, Role, SiteTerms, TraceTerms
+from entropy_core.records import LatentTerms, Method, Role, SiteTerms, TraceTerms
 from entropy_core.terms import check_guide, is_mean_field
-from numpyro_entropy.entropies import (
-    closed_cross_entropy,
-    closed_entropy,
-    elementwise,
-    sampled_entropy,
+from numpyro_entropy.autoguides import is_point, joint_sites, path_entropy
+from numpyro_entropy.entropies import closed_cross_entropy, closed_entropy, sampled_entropy
+from numpyro_entropy.enumerated import Enumeration, read_enumeration
+from numpyro_entropy.latents import latent_terms
+from numpyro_entropy.sites import (
+    Site,
+    Trace,
+    count_elements,
+    deterministic_sites,
+    is_factor,
+    log_prob_of,
+    plates_of,
+    sample_sites,
+    subsamples,
+    unmasked,
 )
 
-Site = dict[str, Any]
-Trace = dict[str, Site]
+__all__ = ["Site", "Trace", "all_terms", "latent_terms", "sample_sites", "site_terms", "subsamples"]
+
 Estimate = tuple[Array | None, Method]
+Untreated = tuple[tuple[str, str], ...]
 
 NO_ENTROPY: Estimate = (None, "none")
 
 # Records pass through jit; what is not an array is static there.
 jax.tree_util.register_dataclass(
     SiteTerms,
-    data_fields=["log_prob", "term", "entropy", "handler_scale"],
-    meta_fields=["name", "role", "term_method", "entropy_method", "plates"],
+    data_fields=["log_prob", "term", "entropy", "handler_scale", "num_observed"],
+    meta_fields=[
+        "name",
+        "role",
+        "term_method",
+        "entropy_method",
+        "plates",
+        "num_elements",
+        "num_dims",
+    ],
 )
 jax.tree_util.register_dataclass(
     LatentTerms,
@@ -81,106 +99,119 @@ def site_terms(
     check_guide((n for n, s in model_sites.items() if not s["is_observed"]), guide_sites)
     records = [_guide_record(site, closed_form) for site in guide_sites.values()]
     for name, site in model_sites.items():
-        role: Role = "decoder" if site["is_observed"] else "prior"
-        cross_entropy, entropy = None, NO_ENTROPY
-        if closed_form and role == "prior" and is_mean_field(name, model_sites, guide_sites):
-            q = guide_sites[name]["fn"]
-            cross_entropy = closed_cross_entropy(q, site["fn"], site["value"])
-        if entropies:
-            entropy = _model_entropy(site, entropy_samples, rng_key)
-        records.append(_model_record(site, role, cross_entropy, entropy))
+        cross_entropy = _cross_entropy(name, model_sites, guide_sites) if closed_form else None
+        entropy = _model_entropy(site, entropy_samples, rng_key) if entropies else NO_ENTROPY
+        records.append(_model_record(site, cross_entropy, entropy))
     return records
 
 
-def latent_terms(
-    model_trace: Trace, guide_trace: Trace, data_plate: Plate | None
-) -> tuple[tuple[LatentTerms, ...], tuple[tuple[str, str], ...]]:
-    """Takes the latent sites apart into dimensions, where guide and prior factorise over them.
+def all_terms(
+    model_trace: Trace,
+    guide_trace: Trace,
+    *,
+    closed_form: bool = True,
+    entropy_samples: int = 10,
+    rng_key: Array | None = None,
+) -> tuple[list[SiteTerms], Untreated]:
+    """Reads what `site_terms` reads, of any pair, and lists what no record or entropy is made of.
 
-    Args:
-        model_trace: The trace of the model, replayed against `guide_trace`.
-        guide_trace: The trace of the guide.
-        data_plate: The plate over data points.
+    Enumerated sites are averaged over: exactly, with the weights that `TraceEnum_ELBO` gives their
+    values. The arguments are those of `site_terms`.
 
     Returns:
-        A record for each site that comes apart, with arrays of shape `(B, H)`, and for each other
-        latent site a pair of its name and the reason why it does not.
+        The records, and pairs of a site and the reason why it has no record or no entropy. A site
+        without an entropy adds to the ELBO, and nothing to the entropy sum.
+
+    Raises:
+        ValueError: If the guide lacks a latent site of the model that is not enumerated, or if an
+            entropy has to be sampled and there is no `rng_key`.
     """
     model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
-    records, untreated = [], []
+    enumeration = read_enumeration(model_sites, guide_sites)
+    untreated = dict.fromkeys(deterministic_sites(model_trace), "deterministic")
+    untreated |= dict(enumeration.untreated)
+    latent = (n for n, s in model_sites.items() if not s["is_observed"])
+    skipped = {*enumeration.marginalised, *dict(enumeration.untreated)}
+    check_guide((name for name in latent if name not in skipped), guide_sites)
+
+    # Where a Delta is no part of a joint draw, it is a point, and its entropy 0 by convention.
+    points = (
+        set() if joint_sites(guide_sites) else {n for n, s in guide_sites.items() if is_point(s)}
+    )
+    records = []
     for name, site in guide_sites.items():
-        if name not in model_sites:
+        if name not in untreated:
+            record = _guide_record(site, closed_form, path=True)
+            if name in points:
+                record = replace(record, entropy_method="none", term_method="none")
+            records.append(_averaged(record, site, enumeration))
+    for name, site in model_sites.items():
+        if name in untreated:
             continue
-        if data_plate is None or site["plates"] != (data_plate,):
-            untreated.append((name, "not in the data plate alone"))
-            continue
-        fn = site["fn"]
-        if isinstance(elementwise(fn), MaskedDistribution):
-            untreated.append((name, "masked"))
-            continue
-        if math.prod(fn.batch_shape) != data_plate.size:
-            untreated.append((name, "more than one draw for each data point"))
-            continue
-        q, p = elementwise(fn), elementwise(model_sites[name]["fn"])
+        cross_entropy = None
+        if name in enumeration.marginalised:
+            # In the sum over values the host applies no mask to the site itself.
+            site = unmasked(site)
+            records.append(_responsibilities(site, enumeration))
+        elif closed_form:
+            cross_entropy = _cross_entropy(name, model_sites, guide_sites)
         try:
-            if q.event_shape or p.event_shape:
-                raise NotImplementedError
-            parts = q.entropy(), p.entropy(), kl_divergence(q, p), q.mean
+            entropy = _model_entropy(site, entropy_samples, rng_key)
         except NotImplementedError:
-            untreated.append((name, "no closed form for single dimensions"))
-            continue
-        rows = [
-            jnp.broadcast_to(part, fn.batch_shape + fn.event_shape).reshape(data_plate.size, -1)
-            for part in parts
-        ]
-        records.append(LatentTerms(name, *rows))
-    return tuple(records), tuple(untreated)
+            untreated[name] = "no entropy, and no draws to estimate one"
+            entropy = jnp.zeros_like(log_prob_of(site)), "none"
+        record = _model_record(site, cross_entropy, entropy)
+        records.append(_averaged(record, site, enumeration))
+    return records, tuple(untreated.items())
 
 
-def sample_sites(trace: Trace) -> dict[str, Site]:
-    """The sample sites of a trace, each with the plates around it under the key `"plates"`."""
-    full_sizes = {name: site["args"][0] for name, site in trace.items() if site["type"] == "plate"}
-    return {
-        name: {
-            **site,
-            "plates": tuple(
-                Plate(frame.name, frame.dim, frame.size, full_sizes.get(frame.name, frame.size))
-                for frame in site["cond_indep_stack"]
-            ),
-        }
-        for name, site in trace.items()
-        if site["type"] == "sample"
+def _averaged(record: SiteTerms, site: Site, enumeration: Enumeration) -> SiteTerms:
+    means: dict[str, Any] = {
+        name: enumeration.mean(getattr(record, name)) for name in ("log_prob", "term", "entropy")
     }
+    num_elements, num_observed = count_elements(site, means["log_prob"].shape)
+    return replace(record, **means, num_elements=num_elements, num_observed=num_observed)
 
 
-def subsamples(trace: Trace) -> dict[str, Array]:
-    """The indices that plates have drawn, for another run over the same rows."""
-    return {name: site["value"] for name, site in trace.items() if site["type"] == "plate"}
+def _responsibilities(site: Site, enumeration: Enumeration) -> SiteTerms:
+    # The site's posterior, which the guide leaves out: the weights stand for q, and their entropy
+    # is an exact sum.
+    log_weights = enumeration.weights[enumeration.marginalised[site["name"]]]
+    entropy: Estimate = (-log_weights, "closed form")
+    return _averaged(_record(site, "encoder", log_weights, entropy, entropy), site, enumeration)
 
 
-def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
-    log_prob = _log_prob(site)
-    if _is_factor(site["fn"]):
+def _cross_entropy(
+    name: str, model_sites: dict[str, Site], guide_sites: dict[str, Site]
+) -> Array | None:
+    site = model_sites[name]
+    if site["is_observed"] or not is_mean_field(name, model_sites, guide_sites):
+        return None
+    return closed_cross_entropy(guide_sites[name]["fn"], site["fn"], site["value"])
+
+
+def _guide_record(site: Site, closed_form: bool, *, path: bool = False) -> SiteTerms:
+    log_prob = log_prob_of(site)
+    if is_factor(site["fn"]) or site["is_observed"]:
         return _factor_record(site, "guide factor", log_prob, -log_prob)
     closed = closed_entropy(site["fn"]) if closed_form else None
-    entropy = _first_of(log_prob.shape, closed, lambda: -log_prob)
+    along = path_entropy(site) if path and closed_form and closed is None else None
+    entropy = _first_of(log_prob.shape, closed, lambda: -log_prob if along is None else along)
     return _record(site, "encoder", log_prob, entropy, entropy)
 
 
-def _model_record(
-    site: Site, role: Role, cross_entropy: Array | None, entropy: Estimate
-) -> SiteTerms:
-    log_prob = _log_prob(site)
-    if _is_factor(site["fn"]):
+def _model_record(site: Site, cross_entropy: Array | None, entropy: Estimate) -> SiteTerms:
+    role: Role = "decoder" if site["is_observed"] else "prior"
+    log_prob = log_prob_of(site)
+    if is_factor(site["fn"]):
         return _factor_record(site, "factor", log_prob, log_prob)
-    return _record(
-        site, role, log_prob, _first_of(log_prob.shape, cross_entropy, lambda: log_prob), entropy
-    )
+    term = _first_of(log_prob.shape, cross_entropy, lambda: log_prob)
+    return _record(site, role, log_prob, term, entropy)
 
 
 def _model_entropy(site: Site, num_samples: int, rng_key: Array | None) -> Estimate:
     fn = site["fn"]
-    if _is_factor(fn):
+    if is_factor(fn):
         return NO_ENTROPY
 
     def sampled() -> Array:
@@ -189,14 +220,7 @@ def _model_entropy(site: Site, num_samples: int, rng_key: Array | None) -> Estim
         key = random.fold_in(rng_key, zlib.crc32(site["name"].encode()))
         return sampled_entropy(key, fn, num_samples)
 
-    return _first_of(_log_prob(site).shape, closed_entropy(fn), sampled)
-
-
-def _is_factor(fn: Distribution) -> bool:
-    # A plate expands it, and a mask wraps it.
-    while isinstance(fn, ExpandedDistribution | MaskedDistribution):
-        fn = fn.base_dist
-    return isinstance(fn, Unit)
+    return _first_of(log_prob_of(site).shape, closed_entropy(fn), sampled)
 
 
 def _factor_record(site: Site, role: Role, log_prob: Array, term: Array) -> SiteTerms:
@@ -211,7 +235,8 @@ def _record(
     term: Estimate,
     entropy: Estimate,
 ) -> SiteTerms:
-    subsampling = math.prod(plate.full_size / plate.size for plate in site["plates"])
+    plates = plates_of(site)
+    subsampling = math.prod(plate.full_size / plate.size for plate in plates)
     scale = 1.0 if site["scale"] is None else site["scale"]
     return SiteTerms(
         name=site["name"],
@@ -221,8 +246,9 @@ def _record(
         entropy=entropy[0],
         term_method=term[1],
         entropy_method=entropy[1],
-        plates=site["plates"],
+        plates=plates,
         handler_scale=scale / subsampling,
+        num_dims=math.prod(site["fn"].event_shape),
     )
 
 
@@ -232,10 +258,3 @@ def _first_of(
     method: Method
     values, method = (sampled(), "sampled") if closed is None else (closed, "closed form")
     return jnp.broadcast_to(values, shape), method
-
-
-def _log_prob(site: Site) -> Array:
-    # A flow's log-determinant is exact only along the path that the draw has taken.
-    if site["intermediates"]:
-        return site["fn"].log_prob(site["value"], site["intermediates"])
-    return site["fn"].log_prob(site["value"])

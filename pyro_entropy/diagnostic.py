@@ -5,6 +5,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from pyro.infer import ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
@@ -13,11 +14,13 @@ from torch import Tensor
 from entropy_core.accumulate import Accumulator
 from entropy_core.checks import check_positive_int
 from entropy_core.groups import CollapseThresholds
-from entropy_core.records import TraceTerms, map_arrays, summed
+from entropy_core.records import TraceTerms, joined, map_arrays, summed
 from entropy_core.report import EntropyReport
 from entropy_core.terms import find_data_plate
 from pyro_entropy.data import arguments_of, evaluating
-from pyro_entropy.terms import latent_terms, site_terms
+from pyro_entropy.enumerated import enumerating
+from pyro_entropy.monitor import Monitor
+from pyro_entropy.terms import all_terms, latent_terms
 
 
 class EntropySumDiagnostic:
@@ -33,6 +36,8 @@ class EntropySumDiagnostic:
         guide: The guide.
         num_particles: The number of draws from the guide for each data point.
         entropy_samples: The number of fresh draws for an entropy that has no closed form.
+        closed_form: `False` takes every term of the ELBO at the draws, and so the entropies of the
+            guide: then the ELBO is that of the host's `Trace_ELBO`.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
         thresholds: When a latent dimension counts as collapsed.
@@ -57,6 +62,7 @@ class EntropySumDiagnostic:
         *,
         num_particles: int = 10,
         entropy_samples: int = 10,
+        closed_form: bool = True,
         data_plate: str | None = None,
         thresholds: CollapseThresholds = CollapseThresholds(),  # noqa: B008 - it is frozen
         objective: ELBO | None = None,
@@ -67,6 +73,7 @@ class EntropySumDiagnostic:
         self.guide = guide
         self.num_particles = num_particles
         self.entropy_samples = entropy_samples
+        self.closed_form = closed_form
         self.data_plate = data_plate
         self.thresholds = thresholds
         self.objective = objective
@@ -82,13 +89,14 @@ class EntropySumDiagnostic:
 
         Raises:
             ValueError: If there is no batch, a batch has NaN or infinite entries, or the guide
-                lacks a latent site of the model.
-            NotImplementedError: If a site is enumerated.
+                lacks a latent site of the model that is not enumerated.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         with evaluating(self.model, self.guide):
+            pair = None
             for args in arguments_of(batches, batch_size):
-                sums.add([self._particle(args) for _ in range(self.num_particles)])
+                pair = pair or self._pair(args)
+                sums.add([self._particle(*pair, args) for _ in range(self.num_particles)])
         return self._report(sums)
 
     @torch.no_grad()
@@ -96,12 +104,18 @@ class EntropySumDiagnostic:
         """Reads a guide's trace and the model's trace that was replayed against it: one draw.
 
         Raises:
-            ValueError: If the guide lacks a latent site of the model.
-            NotImplementedError: If a site is enumerated.
+            ValueError: If the guide lacks a latent site of the model that is not enumerated.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([self._read(model_trace, guide_trace)])
         return self._report(sums)
+
+    def monitor(self) -> Monitor:
+        """Runs this diagnostic now and then in a training loop, and keeps the course of training.
+
+        One particle, `num_particles=1`, will often do on the way.
+        """
+        return Monitor(self.run)
 
     def _report(self, sums: Accumulator) -> EntropyReport:
         # An objective of the host has no such attribute.
@@ -110,19 +124,34 @@ class EntropySumDiagnostic:
             sums, self.thresholds, library=pyro, no_claim=no_claim
         )
 
-    def _particle(self, args: tuple) -> TraceTerms:
-        return self._read(
-            *get_importance_trace("flat", float("inf"), self.model, self.guide, args, {})
-        )
+    def _pair(self, args: tuple) -> tuple[Callable, Callable, int | float]:
+        # One look at what asks for enumeration, which leaves the draws to come as they are.
+        state = pyro.util.get_rng_state()
+        with poutine.block():
+            guide_trace = poutine.trace(self.guide).get_trace(*args)
+            model = poutine.replay(self.model, trace=guide_trace)
+            model_trace = poutine.trace(model).get_trace(*args)
+        pyro.util.set_rng_state(state)
+        return enumerating(self.model, self.guide, model_trace, guide_trace)
+
+    def _particle(
+        self, model: Callable, guide: Callable, max_plate_nesting: int | float, args: tuple
+    ) -> TraceTerms:
+        return self._read(*get_importance_trace("flat", max_plate_nesting, model, guide, args, {}))
 
     def _read(self, model_trace: Trace, guide_trace: Trace) -> TraceTerms:
-        sites = site_terms(model_trace, guide_trace, entropy_samples=self.entropy_samples)
+        sites, untreated = all_terms(
+            model_trace,
+            guide_trace,
+            closed_form=self.closed_form,
+            entropy_samples=self.entropy_samples,
+        )
         plate = find_data_plate(sites, self.data_plate)
-        latents, untreated = latent_terms(model_trace, guide_trace, plate)
+        latents, without_rows = latent_terms(model_trace, guide_trace, plate)
         terms = TraceTerms(
             sites=tuple(summed(site, plate) for site in sites),
             latents=latents,
-            untreated=untreated,
+            untreated=joined(untreated, without_rows),
             data_plate=plate,
         )
         return map_arrays(_to_numpy, terms)

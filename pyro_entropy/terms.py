@@ -5,28 +5,38 @@ Nothing here knows VAEs: it reads any model and guide that Pyro itself can trace
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import torch
-from pyro.distributions import Unit
-from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
 from entropy_core.checks import expected
-from entropy_core.records import PARTICLES, LatentTerms, Method, Plate, Role, SiteTerms
+from entropy_core.records import PARTICLES, Method, Role, SiteTerms
 from entropy_core.terms import check_guide, is_mean_field
-from pyro_entropy.entropies import (
-    closed_cross_entropy,
-    closed_entropy,
-    elementwise,
-    sampled_entropy,
+from pyro_entropy.autoguides import folded, is_point, joint_sites, path_entropy
+from pyro_entropy.entropies import closed_cross_entropy, closed_entropy, sampled_entropy
+from pyro_entropy.enumerated import Enumeration, read_enumeration
+from pyro_entropy.latents import latent_terms
+from pyro_entropy.sites import (
+    Site,
+    count_elements,
+    deterministic_sites,
+    is_factor,
+    log_prob_of,
+    plates_of,
+    sample_sites,
+    subsamples,
+    unmasked,
 )
 
-Site = dict[str, Any]
+__all__ = ["Site", "all_terms", "latent_terms", "sample_sites", "site_terms", "subsamples"]
+
 Estimate = tuple[Tensor | None, Method]
+Untreated = tuple[tuple[str, str], ...]
 
 NO_ENTROPY: Estimate = (None, "none")
 
@@ -62,86 +72,70 @@ def site_terms(
     check_guide((n for n, s in model_sites.items() if not s["is_observed"]), guide_sites)
     records = [_guide_record(site, closed_form) for site in guide_sites.values()]
     for name, site in model_sites.items():
-        role: Role = "decoder" if site["is_observed"] else "prior"
-        cross_entropy, entropy = None, NO_ENTROPY
-        if closed_form and role == "prior" and is_mean_field(name, model_sites, guide_sites):
-            q = guide_sites[name]["fn"]
-            cross_entropy = closed_cross_entropy(q, site["fn"], site["value"])
-        if entropies:
-            entropy = _model_entropy(site, entropy_samples)
-        records.append(_model_record(site, role, cross_entropy, entropy))
+        cross_entropy = _cross_entropy(name, model_sites, guide_sites) if closed_form else None
+        entropy = _model_entropy(site, entropy_samples) if entropies else NO_ENTROPY
+        records.append(_model_record(site, cross_entropy, entropy))
     return records
 
 
-def latent_terms(
-    model_trace: Trace, guide_trace: Trace, data_plate: Plate | None
-) -> tuple[tuple[LatentTerms, ...], tuple[tuple[str, str], ...]]:
-    """Takes the latent sites apart into dimensions, where guide and prior factorise over them.
+def all_terms(
+    model_trace: Trace,
+    guide_trace: Trace,
+    *,
+    closed_form: bool = True,
+    entropy_samples: int = 10,
+) -> tuple[list[SiteTerms], Untreated]:
+    """Reads what `site_terms` reads, of any pair, and lists what no record or entropy is made of.
 
-    Args:
-        model_trace: The trace of the model, replayed against `guide_trace`.
-        guide_trace: The trace of the guide.
-        data_plate: The plate over data points.
+    Auxiliary sites of AutoGuides are put into the site that they stand for, and enumerated sites
+    are averaged over: exactly, with the weights that `TraceEnum_ELBO` gives their values. The
+    arguments are those of `site_terms`.
 
     Returns:
-        A record for each site that comes apart, with arrays of shape `(B, H)`, and for each other
-        latent site a pair of its name and the reason why it does not.
+        The records, and pairs of a site and the reason why it has no record or no entropy. A site
+        without an entropy adds to the ELBO, and nothing to the entropy sum.
+
+    Raises:
+        ValueError: If the guide lacks a latent site of the model that is not enumerated.
     """
-    model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
-    records, untreated = [], []
+    model_sites = sample_sites(model_trace)
+    guide_sites = folded(sample_sites(guide_trace), model_sites)
+    enumeration = read_enumeration(model_sites, guide_sites)
+    untreated = dict.fromkeys(deterministic_sites(model_trace), "deterministic")
+    untreated |= dict(enumeration.untreated)
+    latent = (n for n, s in model_sites.items() if not s["is_observed"])
+    skipped = {*enumeration.marginalised, *dict(enumeration.untreated)}
+    check_guide((name for name in latent if name not in skipped), guide_sites)
+
+    # Where a Delta is no part of a joint draw, it is a point, and its entropy 0 by convention.
+    points = (
+        set() if joint_sites(guide_sites) else {n for n, s in guide_sites.items() if is_point(s)}
+    )
+    records = []
     for name, site in guide_sites.items():
-        if name not in model_sites:
+        if name not in untreated:
+            record = _guide_record(site, closed_form, path=True)
+            if name in points:
+                record = replace(record, entropy_method="none", term_method="none")
+            records.append(_averaged(record, site, enumeration))
+    for name, site in model_sites.items():
+        if name in untreated:
             continue
-        if data_plate is None or _plates(site) != (data_plate,):
-            untreated.append((name, "not in the data plate alone"))
-            continue
-        fn = site["fn"]
-        if site["mask"] is not None or isinstance(elementwise(fn), MaskedDistribution):
-            untreated.append((name, "masked"))
-            continue
-        if math.prod(fn.batch_shape) != data_plate.size:
-            untreated.append((name, "more than one draw for each data point"))
-            continue
-        q, p = elementwise(fn), elementwise(model_sites[name]["fn"])
+        cross_entropy = None
+        if name in enumeration.marginalised:
+            # In the sum over values the host applies no mask to the site itself.
+            site = unmasked(site)
+            records.append(_responsibilities(site, enumeration))
+        elif closed_form:
+            cross_entropy = _cross_entropy(name, model_sites, guide_sites)
         try:
-            if q.event_shape or p.event_shape:
-                raise NotImplementedError
-            parts = q.entropy(), p.entropy(), kl_divergence(q, p), q.mean
+            entropy = _model_entropy(site, entropy_samples)
         except NotImplementedError:
-            untreated.append((name, "no closed form for single dimensions"))
-            continue
-        rows = [part.expand(q.batch_shape).reshape(data_plate.size, -1) for part in parts]
-        records.append(LatentTerms(name, *rows))
-    return tuple(records), tuple(untreated)
-
-
-def sample_sites(trace: Trace) -> dict[str, Site]:
-    """The sample sites of a trace, without the host's own bookkeeping.
-
-    Left out are the indices of a subsampling plate, and what `pyro.deterministic` and the
-    reparameterisers leave behind: an observed site under the mask `False`.
-    """
-    nodes: dict[str, Any] = trace.nodes
-    return {
-        name: site
-        for name, site in nodes.items()
-        if site["type"] == "sample"
-        and not _is_subsample(site)
-        and not (site["is_observed"] and getattr(site["fn"], "_mask", None) is False)
-    }
-
-
-def subsamples(trace: Trace) -> Trace:
-    """The indices that subsampling plates have drawn, for another run over the same rows."""
-    found, nodes = Trace(), cast(Any, trace.nodes)
-    for name, site in nodes.items():
-        if _is_subsample(site):
-            found.add_node(name, **site)
-    return found
-
-
-def _is_subsample(site: Site) -> bool:
-    return type(site.get("fn")).__name__ == "_Subsample"
+            untreated[name] = "no entropy, and no draws to estimate one"
+            entropy = torch.zeros_like(log_prob_of(site)), "none"
+        record = _model_record(site, cross_entropy, entropy)
+        records.append(_averaged(record, site, enumeration))
+    return records, tuple(untreated.items())
 
 
 def _check_not_enumerated(sites: dict[str, Site]) -> None:
@@ -152,40 +146,56 @@ def _check_not_enumerated(sites: dict[str, Site]) -> None:
             )
 
 
-def _guide_record(site: Site, closed_form: bool) -> SiteTerms:
-    log_prob = _log_prob(site)
-    if _is_factor(site["fn"]):
+def _averaged(record: SiteTerms, site: Site, enumeration: Enumeration) -> SiteTerms:
+    means: dict[str, Any] = {
+        name: enumeration.mean(getattr(record, name)) for name in ("log_prob", "term", "entropy")
+    }
+    num_elements, num_observed = count_elements(site, means["log_prob"].shape)
+    return replace(record, **means, num_elements=num_elements, num_observed=num_observed)
+
+
+def _responsibilities(site: Site, enumeration: Enumeration) -> SiteTerms:
+    # The site's posterior, which the guide leaves out: the weights stand for q, and their entropy
+    # is an exact sum.
+    log_weights = enumeration.weights[enumeration.marginalised[site["name"]]]
+    entropy: Estimate = (-log_weights, "closed form")
+    return _averaged(_record(site, "encoder", log_weights, entropy, entropy), site, enumeration)
+
+
+def _cross_entropy(
+    name: str, model_sites: dict[str, Site], guide_sites: dict[str, Site]
+) -> Tensor | None:
+    site = model_sites[name]
+    if site["is_observed"] or not is_mean_field(name, model_sites, guide_sites):
+        return None
+    return closed_cross_entropy(guide_sites[name]["fn"], site["fn"], site["value"])
+
+
+def _guide_record(site: Site, closed_form: bool, *, path: bool = False) -> SiteTerms:
+    log_prob = log_prob_of(site)
+    if is_factor(site["fn"]) or site["is_observed"]:
         return _factor_record(site, "guide factor", log_prob, -log_prob)
     closed = closed_entropy(site["fn"]) if closed_form else None
-    entropy = _first_of(site, log_prob.shape, closed, lambda: -log_prob)
+    along = path_entropy(site) if path and closed_form and closed is None else None
+    entropy = _first_of(site, log_prob.shape, closed, lambda: -log_prob if along is None else along)
     return _record(site, "encoder", log_prob, entropy, entropy)
 
 
-def _model_record(
-    site: Site, role: Role, cross_entropy: Tensor | None, entropy: Estimate
-) -> SiteTerms:
-    log_prob = _log_prob(site)
-    if _is_factor(site["fn"]):
+def _model_record(site: Site, cross_entropy: Tensor | None, entropy: Estimate) -> SiteTerms:
+    role: Role = "decoder" if site["is_observed"] else "prior"
+    log_prob = log_prob_of(site)
+    if is_factor(site["fn"]):
         return _factor_record(site, "factor", log_prob, log_prob)
-    return _record(
-        site,
-        role,
-        log_prob,
-        _first_of(site, log_prob.shape, cross_entropy, lambda: log_prob),
-        entropy,
-    )
+    term = _first_of(site, log_prob.shape, cross_entropy, lambda: log_prob)
+    return _record(site, role, log_prob, term, entropy)
 
 
 def _model_entropy(site: Site, num_samples: int) -> Estimate:
-    fn = site["fn"]
-    if _is_factor(fn):
+    fn: Distribution = site["fn"]
+    if is_factor(fn):
         return NO_ENTROPY
-    shape = _log_prob(site).shape
+    shape = log_prob_of(site).shape
     return _first_of(site, shape, closed_entropy(fn), lambda: sampled_entropy(fn, num_samples))
-
-
-def _is_factor(fn: Distribution) -> bool:
-    return isinstance(fn.base_dist if isinstance(fn, MaskedDistribution) else fn, Unit)
 
 
 def _factor_record(site: Site, role: Role, log_prob: Tensor, term: Tensor) -> SiteTerms:
@@ -200,7 +210,7 @@ def _record(
     term: Estimate,
     entropy: Estimate,
 ) -> SiteTerms:
-    plates = _plates(site)
+    plates = plates_of(site)
     subsampling = math.prod(p.full_size / p.size for p in plates if p.name != PARTICLES)
     return SiteTerms(
         name=site["name"],
@@ -212,6 +222,7 @@ def _record(
         entropy_method=entropy[1],
         plates=plates,
         handler_scale=site["scale"] / subsampling,
+        num_dims=math.prod(site["fn"].event_shape),
     )
 
 
@@ -221,24 +232,3 @@ def _first_of(
     method: Method
     values, method = (sampled(), "sampled") if closed is None else (closed, "closed form")
     return scale_and_mask(values.expand(shape), mask=site["mask"]), method
-
-
-def _log_prob(site: Site) -> Tensor:
-    # Pyro's own objectives have computed it already; a user's bare trace may not.
-    log_prob = site.get("unscaled_log_prob")
-    if log_prob is None:
-        log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-    return scale_and_mask(log_prob, mask=site["mask"])
-
-
-def _plates(site: Site) -> tuple[Plate, ...]:
-    return tuple(
-        Plate(
-            name=frame.name,
-            dim=frame.dim,
-            size=frame.size,
-            # A plate of full size 1 averages over its elements, as is done with particles.
-            full_size=1 if frame.name == PARTICLES else frame.full_size or frame.size,
-        )
-        for frame in site["cond_indep_stack"]
-    )

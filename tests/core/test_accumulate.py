@@ -1,6 +1,7 @@
 """Any cut of the data into batches and passes against all of it at once, by NumPy."""
 
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -201,6 +202,56 @@ def test_a_site_outside_the_data_plate_counts_once(full_size):
         sums = accumulated(*map(batch, batches))
         assert_allclose(sums.estimate(("prior_term",))[0], -7 / 20)
         assert_allclose(sums.estimate(("elbo",))[0], (190 - 7) / 20)
+
+
+def test_what_is_outside_the_data_plate_has_totals_of_its_own():
+    rng = np.random.default_rng(0)
+    terms, log_lik = rng.normal(size=(5, 2)), rng.normal(size=(5, 20))
+
+    def batch(rows):
+        plate = Plate("data", -1, log_lik[0, rows].size, log_lik[0, rows].size)
+        return [
+            trace(
+                [
+                    site("w", "prior", np.array(term), np.array(entropy)),
+                    site("x", "decoder", values[rows], np.ones(plate.size), [plate]),
+                ]
+            )
+            for (term, entropy), values in zip(terms, log_lik, strict=True)
+        ]
+
+    sums = accumulated(*map(batch, UNEVEN[1:]))
+    w, x = sums.sites
+    assert (sums.is_global(w), sums.is_global(x)) == (True, False)
+    mean = terms.mean(0)
+    assert_allclose(sums.estimate_total(("term", "prior", "w"))[0], mean[0], **TOLERANCE)
+    assert_allclose(sums.estimate_total(("entropy", "prior", "w"))[0], mean[1], **TOLERANCE)
+    assert_allclose(sums.estimate_total(("residual", "prior", "w"))[0], mean.sum(), **TOLERANCE)
+    assert_allclose(sums.estimate_total(("elbo",))[0], mean[0], **TOLERANCE)
+    assert_allclose(sums.estimate_total(("term", "decoder", "x")), 0.0, atol=1e-12)
+    # The batches have seen draws that are numbered alike, and not the same ones.
+    sizes = np.array([7, 12])
+    error = terms[:, 0].std(ddof=1) / 5**0.5 * np.sqrt((sizes**2).sum()) / sizes.sum()
+    assert_allclose(sums.estimate_total(("term", "prior", "w"))[1], error, **TOLERANCE)
+
+
+def test_without_a_data_plate_nothing_is_global():
+    sums = accumulated(traces(draw(), in_plate=False))
+    assert not any(sums.is_global(site) for site in sums.sites)
+
+
+def test_observed_elements_add_up_over_batches_and_passes():
+    def batch(shown):
+        x = site("x", "decoder", np.ones(4), np.ones(4), [Plate("data", -1, 4, 4)])
+        z = replace(x, name="z", role="prior", num_elements=4)
+        masked = [replace(x, num_elements=8, num_observed=np.array(n)) for n in shown]
+        return [trace([z, m]) for m in masked]
+
+    sums = accumulated(batch([3, 3]), batch([5, 7]))
+    sums.merge(accumulated(batch([2])))
+    assert sums.observed.keys() == {("decoder", "x")}
+    observed = sums.observed["decoder", "x"]
+    assert (observed.shown, observed.elements) == (3 + 6 + 2, 24)
 
 
 def test_one_subsample_stands_for_all_data():

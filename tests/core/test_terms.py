@@ -229,10 +229,12 @@ def test_summed_is_over_all_data(plate):
 def test_map_arrays_reaches_every_array_and_nothing_else():
     latent = LatentTerms("z", *np.arange(8.0).reshape(4, 1, 2))
     sites = [in_plates("z", "encoder", DATA), in_plates("x", "decoder", DATA, handler_scale=2.0)]
+    sites[1] = replace(sites[1], num_observed=np.array(2))
     terms = trace(sites, [latent], [("w", "why")])
     mapped = map_arrays(lambda a: a + 1, terms)
     for new, old in zip(mapped.sites, terms.sites, strict=True):
-        names = ("log_prob", "term", "entropy", "handler_scale")
+        names = ["log_prob", "term", "entropy", "handler_scale"]
+        names += ["num_observed"] if old.num_observed is not None else []
         assert new == replace(old, **{name: getattr(old, name) + 1 for name in names})
     for name in ("entropy", "prior_entropy", "kl", "mean"):
         assert_allclose(getattr(mapped.latents[0], name), getattr(latent, name) + 1)
