@@ -9,6 +9,7 @@ from arviz_base import dict_to_dataset
 
 from entropy_core import closed_form
 from entropy_core.accumulate import Accumulator
+from entropy_core.records import SiteTerms
 
 ESTIMATE = ("mean", "mcse")
 
@@ -44,7 +45,10 @@ def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
 
 
 def sites_group(sums: Accumulator) -> xr.Dataset:
-    """What each sample site adds, how it was got, and its residual (NaN for a guide's site)."""
+    """What each sample site adds, how it was got, and its residual (NaN for a guide's site).
+
+    `num_dims` is the number of dimensions of a data point, 0 where there is no one such number.
+    """
     sites = sums.sites
 
     def column(name: str) -> np.ndarray:
@@ -62,9 +66,11 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
         # A handler's scale is a part of a loss and never of a report: it is listed and not used.
         "handler_scale": [str(np.asarray(site.handler_scale)) for site in sites],
     }
+    plain: dict[str, Any] = {name: np.array(column) for name, column in texts.items()}
+    plain["num_dims"] = np.array([_num_dims(site, sums.data_plate) for site in sites], int)
     return _dataset(
-        values | {name: np.array(column) for name, column in texts.items()},
-        dims={name: ["site", "estimate"] for name in values} | {name: ["site"] for name in texts},
+        values | plain,
+        dims={name: ["site", "estimate"] for name in values} | {name: ["site"] for name in plain},
         coords={
             "site": [f"{site.role} {site.name}" for site in sites],
             "estimate": list(ESTIMATE),
@@ -95,6 +101,15 @@ def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Datas
         "active": closed_form.active_units(variance, threshold=thresholds.active_variance),
     }
     return _dataset(values, dims={name: ["latent"] for name in values}, coords={"latent": labels})
+
+
+def _num_dims(site: SiteTerms, data_plate: str | None) -> int:
+    # Of a data point, over all plates within that of the data. Where a mask hides some of them,
+    # they are not the same for all data points.
+    sizes = [plate.size for plate in site.plates if plate.name == data_plate]
+    if not sizes or site.num_observed is not None:
+        return 0
+    return site.num_dims * site.num_elements // sizes[0]
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:

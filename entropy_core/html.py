@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from entropy_core import plots
+from entropy_core import plots, site_plots
 from entropy_core.report import EntropyReport
 
 LONG = 20
@@ -48,11 +48,14 @@ def render(report: EntropyReport) -> str:
         ("Sites", report.sites()),
         ("Latents", report.latents()),
     ]
+    if "claims" in report.to_datatree().children:
+        tables.insert(1, ("What the theorem claims", report.claims()))
     body = [
         "<h1>Entropy report</h1>",
         f"<p>{_sentence(report)}</p>",
         _headline(report),
         _no_claim(report),
+        _findings(report),
         *_figures(report),
         *(_section(heading, table) for heading, table in tables if len(table)),
         _untreated(report),
@@ -109,6 +112,11 @@ def _no_claim(report: EntropyReport) -> str:
     )
 
 
+def _findings(report: EntropyReport) -> str:
+    items = "".join(f"<li>{escape(finding)}</li>" for finding in report.findings())
+    return f"<section><h2>Findings</h2><ul>{items}</ul></section>"
+
+
 def _section(heading: str, table: pd.DataFrame) -> str:
     box = f'<div class="scroll">{_table(table)}</div>'
     if len(table) > LONG:
@@ -130,7 +138,8 @@ def _table(table: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> str:
-    kind = "" if isinstance(value, float) else ' class="text"'
+    number = isinstance(value, float | int | np.integer) and not isinstance(value, bool)
+    kind = "" if number else ' class="text"'
     return f"<td{kind}>{escape(_text(value))}</td>"
 
 
@@ -172,28 +181,38 @@ def _footer(report: EntropyReport) -> str:
 def _figures(report: EntropyReport) -> list[str]:
     if not (find_spec("arviz_plots") and find_spec("matplotlib")):
         return []
-    figures = []
-    if "history" in report.to_datatree().children:
-        figures.append(
-            _figure(
-                plots.plot_history,
-                report,
-                (6.5, 5.5),
-                "ELBO and entropy sum over training, and the gap that is to vanish as training "
-                "converges (Damm et al. 2023, Fig. 1).",
-            )
-        )
-    if len(report.latents()):
-        figures.append(
-            _figure(
-                plots.plot_latents,
-                report,
-                (6.5, 4.0),
-                "A latent whose encoder entropy is above the threshold is nearly as uncertain as "
-                "its prior: it has collapsed (Damm et al. 2023, Eq. 24).",
-            )
-        )
-    return figures
+    children = report.to_datatree().children
+    history, latents = "history" in children, len(report.latents()) > 0
+    shown: list[tuple[bool, Callable[..., Any], tuple[float, float], str]] = [
+        (
+            history,
+            plots.plot_history,
+            (6.5, 5.5),
+            "ELBO and entropy sum over training, and the gap that is to vanish as training "
+            "converges (Damm et al. 2023, Fig. 1).",
+        ),
+        (
+            True,
+            site_plots.plot_residuals,
+            (6.5, 1.8 + 0.3 * len(report.sites())),
+            "The residuals of the sites add up to the gap.",
+        ),
+        (
+            latents,
+            plots.plot_latents,
+            (6.5, 4.0),
+            "A latent whose encoder entropy is above the threshold is nearly as uncertain as "
+            "its prior: it has collapsed (Damm et al. 2023, Eq. 24).",
+        ),
+        (
+            history and latents and "active_latents" in children["history"],
+            plots.plot_active,
+            (6.5, 3.5),
+            "Latents whose mean moves with the data are active (Burda et al. 2016); those with "
+            "nearly the entropy of their prior have collapsed.",
+        ),
+    ]
+    return [_figure(plot, report, size, caption) for wanted, plot, size, caption in shown if wanted]
 
 
 def _figure(

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from types import ModuleType
@@ -11,8 +11,10 @@ from typing import Any, Literal
 import pandas as pd
 import xarray as xr
 
+from entropy_core import tables
 from entropy_core.accumulate import Accumulator
 from entropy_core.checks import expected
+from entropy_core.claims import SiteClaim, claims_group
 from entropy_core.files import replacing
 from entropy_core.groups import (
     CollapseThresholds,
@@ -21,16 +23,9 @@ from entropy_core.groups import (
     sites_group,
 )
 
-ROWS = {
-    "elbo": "ELBO",
-    "prior_term": "prior term",
-    "reconstruction_term": "reconstruction term",
-    "encoder_entropy": "encoder entropy",
-    "prior_entropy": "prior entropy",
-    "decoder_entropy": "decoder entropy",
-    "entropy_sum": "entropy sum",
-    "gap": "gap",
-}
+OWN_GROUPS = {"entropy_sum", "sites", "latents", "history", "claims"}
+
+Kind = Literal["history", "active", "latents", "entropies", "residuals"]
 
 
 class EntropyReport:
@@ -97,6 +92,29 @@ class EntropyReport:
         tree["history"] = xr.DataTree(history)
         return type(self)(tree)
 
+    def with_claims(self, claims: Sequence[SiteClaim]) -> "EntropyReport":
+        """The same report with what the theorem claims for each site, from `explain_residuals`."""
+        tree = self.to_datatree()
+        tree["claims"] = xr.DataTree(claims_group(claims))
+        return type(self)(tree)
+
+    def with_groups(self, tree: xr.DataTree) -> "EntropyReport":
+        """The same report with more groups, such as those of `to_datatree` of either package.
+
+        Args:
+            tree: The groups, such as ArviZ's `posterior` and `log_likelihood`.
+
+        Raises:
+            ValueError: If a group has the name of one of the report's own.
+        """
+        own = sorted(OWN_GROUPS & tree.children.keys())
+        if own:
+            raise ValueError(expected("groups that are not the report's own", "tree", own))
+        merged = self.to_datatree()
+        for name, group in tree.children.items():
+            merged[name] = group.copy(deep=True)
+        return type(self)(merged)
+
     def with_no_claim(self, reason: str) -> "EntropyReport":
         """The same report of a pair that was trained with an objective other than the ELBO.
 
@@ -148,34 +166,47 @@ class EntropyReport:
         Returns:
             The columns `mean`, `mcse` (Monte-Carlo standard error; NaN with one particle).
         """
-        sums, sites = self._tree["entropy_sum"].dataset, self._tree["sites"].dataset
-        rows = {label: sums[name].values for name, label in ROWS.items()}
-        for i, (role, name) in enumerate(
-            zip(sites["role"].values, sites["site_name"].values, strict=True)
-        ):
-            if role != "encoder":
-                # A guide may have a factor of the same name as one of the model's.
-                label = f"{name} (guide)" if role == "guide factor" else name
-                rows[f"residual of {label}"] = sites["residual"].values[i]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "mcse"])
+        return tables.summary(self._tree)
 
     def sites(self) -> pd.DataFrame:
         """A row for each sample site: what it adds, its entropy, its residual, how each was got."""
-        return self._table("sites")
+        return tables.of_group(self._tree, "sites")
 
     def latents(self) -> pd.DataFrame:
         """A row for each latent dimension: its entropies and divergence, and if it collapsed."""
-        return self._table("latents")
+        return tables.of_group(self._tree, "latents")
+
+    def claims(self) -> pd.DataFrame:
+        """A row for each claim of the theorem: the parts of the residual, the verdict, the reason.
+
+        Raises:
+            ValueError: If the report has none; see `with_claims`.
+        """
+        if "claims" not in self._tree.children:
+            raise ValueError(expected("a report with claims", "report", "one without"))
+        return tables.of_group(self._tree, "claims")
+
+    def findings(self, num_dims: Mapping[str, int] | None = None) -> list[str]:
+        """What the numbers mean in plain words; see `entropy_core.findings`.
+
+        Args:
+            num_dims: The number of dimensions of a data point, by observed site.
+        """
+        from entropy_core import findings
+
+        return findings.findings(self, num_dims)
 
     def to_datatree(self) -> xr.DataTree:
         """The groups as an `xarray.DataTree`, for ArviZ's functions."""
         return self._tree.copy(deep=True)
 
-    def plot(self, *, kind: Literal["history", "latents"], backend: str = "matplotlib") -> Any:
-        """A figure of the report; see `entropy_core.plots`.
+    def plot(self, *, kind: Kind, backend: str = "matplotlib") -> Any:
+        """A figure of the report; see `entropy_core.plots` and `entropy_core.site_plots`.
 
         Args:
-            kind: `"history"`, the course of training, or `"latents"`, the entropy of each latent.
+            kind: `"history"`, the course of training; `"active"`, the number of active latents over
+                training; `"latents"`, the entropy of each latent; `"entropies"`, what each site
+                adds; `"residuals"`, where the gap is.
             backend: `"matplotlib"` or `"plotly"`.
 
         Returns:
@@ -185,9 +216,15 @@ class EntropyReport:
             ValueError: If the report lacks what the figure shows.
             ImportError: If arviz-plots is not installed.
         """
-        from entropy_core import plots
+        from entropy_core import plots, site_plots
 
-        figures = {"history": plots.plot_history, "latents": plots.plot_latents}
+        figures = {
+            "history": plots.plot_history,
+            "active": plots.plot_active,
+            "latents": plots.plot_latents,
+            "entropies": site_plots.plot_entropies,
+            "residuals": site_plots.plot_residuals,
+        }
         if kind not in figures:
             raise ValueError(expected(f"one of {list(figures)}", "kind", repr(kind)))
         return figures[kind](self, backend=backend)
@@ -225,22 +262,9 @@ class EntropyReport:
         return cls(tree)
 
     def __str__(self) -> str:
-        attrs, latents = self._tree.attrs, self.latents()
-        lines = [
-            f"Entropy report · {attrs['inference_library']} {attrs['inference_library_version']}",
-            f"{self.size}, {attrs['num_particles']} draws each, {self.units}",
-            "",
-            self.summary().to_string(float_format=lambda value: f"{value:.4f}"),
-            "",
-            f"relative gap  {100 * self.relative_gap:.3f} %",
-        ]
-        if self.no_claim:
-            lines.append(f"no claim      {self.no_claim}: the theorem says nothing of this optimum")
-        if len(latents):
-            active = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed"
-            lines.append(f"latents       {active} of {len(latents)}")
-        lines += [f"no rows for   {name}: {why}" for name, why in self.untreated_latents.items()]
-        return "\n".join(lines)
+        from entropy_core import text
+
+        return text.render(self)
 
     def __repr__(self) -> str:
         return f"<EntropyReport: {self.units}, groups {list(self._tree.children)}>"
@@ -249,33 +273,3 @@ class EntropyReport:
         from entropy_core import html
 
         return html.fragment(self)
-
-    def _table(self, group: str) -> pd.DataFrame:
-        # One column for a plain variable, and two for one with its standard error.
-        dataset = self._tree[group].dataset
-        columns: dict[str, Any] = {}
-        for name, variable in dataset.data_vars.items():
-            if "estimate" in variable.dims:
-                columns[str(name)] = variable.sel(estimate="mean").values
-                columns[f"{name}_mcse"] = variable.sel(estimate="mcse").values
-            else:
-                columns[str(name)] = variable.values
-        dim = group.removesuffix("s")
-        return pd.DataFrame(columns, index=pd.Index(dataset[dim].values, name=dim))
-
-
-def compare(reports: Mapping[str, EntropyReport]) -> pd.DataFrame:
-    """Puts the means of several reports side by side, a column each.
-
-    Args:
-        reports: The reports by the name of their column.
-    """
-    columns = {}
-    for name, report in reports.items():
-        latents = report.latents()
-        columns[name] = report.summary()["mean"].to_dict() | {
-            "relative gap (%)": 100 * report.relative_gap,
-            "active latents": int(latents["active"].sum()),
-            "collapsed latents": int(latents["collapsed"].sum()),
-        }
-    return pd.DataFrame(columns)

@@ -18,7 +18,8 @@ from entropy_core.closed_form import (
     ppca_log_likelihood,
     ppca_optimum,
 )
-from entropy_core.report import EntropyReport, compare
+from entropy_core.comparison import compare
+from entropy_core.report import EntropyReport
 
 FULL = {"num_data": 10_000, "batch_size": 2000, "epochs": 1500, "draws": 100}
 FINAL_LR = 0.01  # of the first one, reached along half a cosine

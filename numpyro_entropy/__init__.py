@@ -7,6 +7,8 @@ except ImportError as error:
     raise
 
 from numpyro_entropy.architecture import Nets
+from numpyro_entropy.arviz import to_datatree
+from numpyro_entropy.claims import explain_residuals
 from numpyro_entropy.continuous_bernoulli import ContinuousBernoulli
 from numpyro_entropy.convnets import ConvNet, DeconvNet
 from numpyro_entropy.decoders import (
@@ -43,10 +45,13 @@ from numpyro_entropy.encoders import (
 )
 from numpyro_entropy.evaluate import log_likelihood
 from numpyro_entropy.fit import FitResult, fit
+from numpyro_entropy.information import mutual_information
 from numpyro_entropy.laplace import constant_variance_penalty, laplace_log_evidence
 from numpyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
+from numpyro_entropy.monitor import Monitor
 from numpyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
 from numpyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
+from numpyro_entropy.selection import StreamingSelector
 from numpyro_entropy.vae import VAE
 from numpyro_entropy.variants import (
     EDVAE,
@@ -101,6 +106,7 @@ __all__ = [
     "LinearNormalEncoder",
     "LinearVAE",
     "MixturePrior",
+    "Monitor",
     "Nets",
     "NormalDecoder",
     "NormalEncoder",
@@ -110,10 +116,14 @@ __all__ = [
     "SigmaVAE",
     "StandardNormalPrior",
     "Standard_ELBO",
+    "StreamingSelector",
     "UnitNormLinear",
     "VampPrior",
     "constant_variance_penalty",
+    "explain_residuals",
     "fit",
     "laplace_log_evidence",
     "log_likelihood",
+    "mutual_information",
+    "to_datatree",
 ]

@@ -115,7 +115,13 @@ def fit(
         state = svi.init(init_key, data[:batch_size], init_params=init_params)
     check_observations(init_key, params(), model, guide, data, batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
-    glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
+    glance = EntropySumDiagnostic(
+        model,
+        guide,
+        num_particles=1,
+        data_plate=diagnostic.data_plate,
+        thresholds=diagnostic.thresholds,
+    )
 
     # One step at a time: inside a loop of JAX's, convolutions take up to twenty times as long on a
     # CPU (jax-ml/jax#12868), and other nets take the same time.

@@ -7,6 +7,8 @@ except ImportError as error:
     raise
 
 from pyro_entropy.architecture import Nets
+from pyro_entropy.arviz import to_datatree
+from pyro_entropy.claims import explain_residuals
 from pyro_entropy.continuous_bernoulli import ContinuousBernoulli
 from pyro_entropy.convnets import ConvNet, DeconvNet
 from pyro_entropy.decoders import (
@@ -43,10 +45,13 @@ from pyro_entropy.encoders import (
 )
 from pyro_entropy.evaluate import log_likelihood
 from pyro_entropy.fit import FitResult, fit
+from pyro_entropy.information import mutual_information
 from pyro_entropy.laplace import constant_variance_penalty, laplace_log_evidence
 from pyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
+from pyro_entropy.monitor import Monitor
 from pyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
 from pyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
+from pyro_entropy.selection import StreamingSelector
 from pyro_entropy.vae import VAE
 from pyro_entropy.variants import (
     EDVAE,
@@ -101,6 +106,7 @@ __all__ = [
     "LinearNormalEncoder",
     "LinearVAE",
     "MixturePrior",
+    "Monitor",
     "Nets",
     "NormalDecoder",
     "NormalEncoder",
@@ -110,10 +116,14 @@ __all__ = [
     "SigmaVAE",
     "StandardNormalPrior",
     "Standard_ELBO",
+    "StreamingSelector",
     "UnitNormLinear",
     "VampPrior",
     "constant_variance_penalty",
+    "explain_residuals",
     "fit",
     "laplace_log_evidence",
     "log_likelihood",
+    "mutual_information",
+    "to_datatree",
 ]

@@ -99,7 +99,13 @@ def fit(
     optim = optim or Adam({"lr": 1e-3})
     svi = SVI(model, guide, optim, loss)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
-    glance = EntropySumDiagnostic(model, guide, num_particles=1, data_plate=diagnostic.data_plate)
+    glance = EntropySumDiagnostic(
+        model,
+        guide,
+        num_particles=1,
+        data_plate=diagnostic.data_plate,
+        thresholds=diagnostic.thresholds,
+    )
 
     def run_epoch(epoch: int) -> NDArray[np.floating]:
         order = torch.randperm(num_data, device=data.device)

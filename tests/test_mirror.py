@@ -22,6 +22,7 @@ HOST_NAMES = {
         "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
         "ContinuousBernoulli.rsample",  # `sample` in NumPyro
         "Discretized.expand",
+        "folded",  # NumPyro's AutoNormal draws from a transformed distribution
         "log_sum_exp",  # in jax.nn
         "FloatingNormalPrior.set_moments",  # in place in Pyro, new parameters in NumPyro
         "IWAE_ELBO.differentiable_loss",
@@ -43,6 +44,7 @@ HOST_NAMES = {
         "BAGGINS_ELBO.loss_with_mutable_state",
         "IWAE_ELBO.loss_with_mutable_state",
         "Profiled_ELBO.loss_with_mutable_state",
+        "StreamingSelector.params",  # Pyro's modules hold their own
         "TermsELBO.loss_with_mutable_state",  # numpyro.infer.ELBO's interface
         "VAE.init",  # Pyro's modules are initialised when they are made
         "VAE.model",  # modules in Pyro, methods here
@@ -52,6 +54,7 @@ HOST_NAMES = {
         "UnitGrid.feasible_like",
         "UnitGrid.tree_flatten",
         "apply_net",
+        "float_params",  # parameters of a Pyro module know if they can be trained
         "as_floats",
     },
 }

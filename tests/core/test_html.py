@@ -69,8 +69,8 @@ def test_page_has_every_number_of_every_table(report, source):
                     # Four decimals, or two digits of a small number.
                     near = 5e-5 if abs(value) >= 1e-3 else 0.05 * abs(value)
                     assert float(cell) == pytest.approx(value, rel=0, abs=near)
-                elif isinstance(value, str):
-                    assert cell == value
+                elif isinstance(value, str) or type(value) is int:
+                    assert cell == str(value)
                 else:
                     assert cell == ("yes" if value else "no")
 
@@ -145,15 +145,27 @@ def test_page_is_made_for_phones_and_both_schemes(source):
 def test_figures_are_svg_for_both_schemes(source):
     images = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", source)
     svgs = [base64.b64decode(image).decode() for image in images]
-    assert len(svgs) == len(set(svgs)) == 4
+    assert len(svgs) == len(set(svgs)) == 8
     assert all(svg.startswith("<?xml") and svg.rstrip().endswith("</svg>") for svg in svgs)
 
 
 def test_figures_are_those_that_the_report_has_data_for(make_report):
-    assert Page(html.render(make_report())).tags.count("figure") == 1
+    assert Page(html.render(make_report())).tags.count("figure") == 2
     page = Page(html.render(make_report([])))
-    assert "figure" not in page.tags
+    assert page.tags.count("figure") == 1
     assert "Latents" not in page.text
+
+
+def test_page_and_print_have_every_finding(report, source):
+    found = report.findings()
+    assert len(found) > 3
+    text = Page(source).text
+    printed = " ".join(str(report).split())
+    for finding in found:
+        assert finding in text
+        assert f"- {finding}" in printed
+    # Before the tables, after the headline.
+    assert text.index("gap in % of ELBO") < text.index("Findings") < text.index("prior term")
 
 
 def test_page_needs_no_arviz_plots(report, monkeypatch):

@@ -8,8 +8,14 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from entropy_core.plots import BLUE, VERMILION, plot_history, plot_latents
+from entropy_core.panels import BLUE, PALETTE, VERMILION
+from entropy_core.plots import plot_active, plot_history, plot_latents
+from entropy_core.records import Plate
+from entropy_core.site_plots import plot_entropies, plot_residuals
+from entropy_core.training import History
+from tests.core.records import report_of, site, trace
 
+KINDS = ["history", "active", "latents", "entropies", "residuals"]
 CONVERGING = 1 + 200 * np.exp(-np.arange(8.0))
 DELTA = 0.4189
 
@@ -41,6 +47,19 @@ def bars(axes):
     boxes.sort(key=lambda pair: pair[0].x0)
     heights = [box.y1 if box.y1 > 0 else box.y0 for box, _ in boxes]
     return heights, [mpl.colors.to_hex(bar.get_facecolor()[0]).upper() for _, bar in boxes]
+
+
+def boxes(axes):
+    """The rectangles from first drawn to last, each with its colour."""
+    return [
+        (area.get_paths()[0].get_extents(), mpl.colors.to_hex(area.get_facecolor()[0]).upper())
+        for area in axes.collections
+    ]
+
+
+def residuals(report):
+    summary = report.summary()["mean"]
+    return [*summary[summary.index.str.startswith("residual")].tolist(), summary["gap"]]
 
 
 def legend(collection):
@@ -145,32 +164,115 @@ def test_lines_are_those_of_each_latents_own_prior(make_report):
     ]
 
 
+def test_active_shows_both_counts(make_report):
+    history = History(unit="step")
+    for step, entropy in enumerate([(1.3, 1.2, 0.1), (1.3, 0.2, 0.1), (0.3, 0.2, 0.1)]):
+        history.add(10 * step, np.nan, make_report(entropy))
+    collection = plot_active(make_report().with_history(history.to_dataset()))
+    axes = panel(collection, "active")
+    active, collapsed = curves(axes)
+    np.testing.assert_array_equal(active.get_xdata(), [0, 10, 20])
+    np.testing.assert_array_equal(active.get_ydata(), [0, 0, 0])
+    np.testing.assert_array_equal(collapsed.get_ydata(), [2, 1, 0])
+    assert legend(collection) == ["active", "collapsed"]
+    assert (axes.get_xlabel(), axes.get_title()) == ("step", "0 of 3 latents active in the end")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_active_needs_a_history_of_latents(report, make_report, train_report):
+    match = "a report with a history of latents"
+    with pytest.raises(ValueError, match=match):
+        plot_active(train_report([1.0], encoder_entropy=[]))
+    old = report.to_datatree()["history"].to_dataset().drop_vars("active_latents")
+    with pytest.raises(ValueError, match=match):
+        plot_active(make_report().with_history(old))
+    with pytest.raises(ValueError, match="with the history of training"):
+        plot_active(make_report())
+
+
+def test_entropies_stack_to_the_elbo_and_the_entropy_sum(report):
+    collection = plot_entropies(report)
+    axes, sites = panel(collection, "entropies"), report.sites()
+    found = boxes(axes)
+    signed = [*sites["term"], *(sites["entropy"] * [1, -1, -1])]
+    np.testing.assert_allclose([box.height for box, _ in found], np.abs(signed))
+    assert [color for _, color in found] == [*PALETTE[:3]] * 2
+    for (box, _), value in zip(found, signed, strict=True):
+        assert box.y0 >= -1e-9 if value > 0 else box.y1 <= 1e-9
+    for side in (found[:3], found[3:]):
+        # Without holes or overlap: the ends are the sums of what is above and what is below zero.
+        heights = sum(box.height for box, _ in side)
+        ends = [box.y0 for box, _ in side] + [box.y1 for box, _ in side]
+        assert heights == pytest.approx(np.ptp([*ends, 0.0]))
+    elbo, entropy_sum = curves(axes)
+    np.testing.assert_allclose(elbo.get_ydata(), report["elbo"])
+    np.testing.assert_allclose(entropy_sum.get_ydata(), report["entropy_sum"])
+    assert legend(collection) == ["encoder z", "prior z", "decoder x", "sum"]
+
+
+def test_small_ones_of_many_sites_are_one():
+    plates = (Plate("data", -1, 1, 1),)
+    sizes = np.arange(1.0, 11.0)
+    many = [site(f"x{n:.0f}", "decoder", np.full(1, n), np.full(1, -n), plates) for n in sizes]
+    report = report_of([trace(many)])
+    collection = plot_entropies(report)
+    names = legend(collection)
+    assert names == [*(f"decoder x{n}" for n in range(5, 11)), "4 other sites", "sum"]
+    found = boxes(panel(collection, "entropies"))
+    np.testing.assert_allclose([box.height for box, _ in found], [5, 6, 7, 8, 9, 10, 10] * 2)
+
+
+def test_residuals_have_two_standard_errors_and_add_up(report):
+    axes, summary = panel(plot_residuals(report), "residuals"), report.summary()
+    found = boxes(axes)
+    np.testing.assert_allclose(
+        [box.x0 if abs(box.x0) > abs(box.x1) else box.x1 for box, _ in found], residuals(report)
+    )
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["z", "x", "gap"]
+    whiskers = [np.ptp(line.get_xdata()) for line in curves(axes)]
+    errors = summary["mcse"][["residual of z", "residual of x", "gap"]]
+    np.testing.assert_allclose(whiskers, 4 * errors, atol=1e-9)
+    low, high = axes.get_xlim()
+    ends = [x for line in curves(axes) for x in line.get_xdata()]
+    assert low < min(0.0, *ends) < max(0.0, *ends) < high
+
+
+def test_residuals_of_one_draw_have_no_errors(make_report):
+    axes = panel(plot_residuals(make_report(num_particles=1)), "residuals")
+    assert not curves(axes)
+    assert axes.get_xlabel() == "residual in nats per data point"
+
+
 def test_draws_on_a_given_figure(report):
-    for plot in (plot_history, plot_latents):
+    for plot in (plot_history, plot_active, plot_latents, plot_entropies, plot_residuals):
         figure = Figure(layout="constrained")
         assert plot(report, figure=figure).get_viz("figure") is figure
     assert not plt.get_fignums()
 
 
-@pytest.mark.parametrize("kind", ["history", "latents"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_report_plots_and_saves(report, tmp_path, kind):
     path = tmp_path / "figure.png"
     report.plot(kind=kind).savefig(path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("kind", ["history", "latents"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_plotly_draws_the_same(report, kind):
     pytest.importorskip("arviz_plots.backend.plotly", exc_type=ImportError)
     figure = report.plot(kind=kind, backend="plotly").get_viz("figure")
-    if kind == "history":
-        np.testing.assert_array_equal(
-            figure.data[0].y, report.to_datatree()["history"]["elbo"].values
-        )
-    else:
+    history = report.to_datatree()["history"]
+    if kind in ("history", "active"):
+        column = history[{"history": "elbo", "active": "active_latents"}[kind]]
+        np.testing.assert_array_equal(figure.data[0].y, column.values)
+    elif kind == "latents":
         heights = [trace.y[0] for trace in figure.data if trace.type == "bar"]
         np.testing.assert_allclose(heights, [1.35, 0.2, -0.5])
-    assert figure.layout.showlegend
+    else:
+        lines = [np.ptp(trace.x) for trace in figure.data if trace.fill == "tonexty"]
+        wanted = [0.7] * 6 if kind == "entropies" else np.abs(residuals(report))
+        np.testing.assert_allclose(lines, wanted)
+    assert figure.layout.showlegend or kind == "residuals"
 
 
 def test_refuses_report_without_history(make_report):

@@ -1,6 +1,6 @@
 """Tables, files and text of a report against the numbers that it was made from."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import arviz_base
@@ -11,9 +11,10 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from entropy_core.accumulate import Accumulator
+from entropy_core.comparison import compare
 from entropy_core.groups import CollapseThresholds
 from entropy_core.records import PARTICLES, LatentTerms, Plate
-from entropy_core.report import EntropyReport, compare
+from entropy_core.report import EntropyReport
 from tests.core.records import accumulated, draw, in_plates, report_of, site, trace, traces
 
 DRAWS = draw()
@@ -255,6 +256,31 @@ def test_a_history_makes_another_report():
     assert repr(new) == f"<EntropyReport: {made.units}, groups {[*groups, 'history']}>"
     assert_array_equal(new.to_datatree()["history"]["loss"], [2, 1])
     pd.testing.assert_frame_equal(new.summary(), made.summary())
+
+
+def test_groups_make_another_report():
+    made = report()
+    posterior = xr.Dataset({"z": (("chain", "draw"), np.zeros((1, 3)))})
+    new = made.with_groups(xr.DataTree.from_dict({"posterior": posterior}))
+    assert "posterior" not in made.to_datatree().children
+    assert new.to_datatree()["posterior"].dataset.identical(posterior)
+    pd.testing.assert_frame_equal(new.summary(), made.summary())
+    for name in ("entropy_sum", "sites", "latents", "history"):
+        with pytest.raises(ValueError, match=f"not the report's own for `tree`; got \\['{name}'"):
+            made.with_groups(xr.DataTree.from_dict({name: posterior}))
+
+
+def test_sites_know_the_dimensions_of_a_data_point():
+    """Of all elements within the data plate; not where a mask hides some, or outside of it."""
+    inner = Plate("inner", -2, 5, 5)
+    sites = [
+        replace(in_plates("x", "decoder", DATA, inner), num_dims=4, num_elements=15),
+        replace(
+            in_plates("y", "decoder", DATA), num_dims=4, num_elements=3, num_observed=np.array(2)
+        ),
+        replace(in_plates("w", "prior"), num_dims=4, num_elements=1),
+    ]
+    assert report_of([trace(sites)]).sites()["num_dims"].tolist() == [20, 0, 0]
 
 
 @REPORTS

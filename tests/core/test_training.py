@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from entropy_core.training import HISTORY, History, linear_annealing, train
+from entropy_core.training import COUNTS, HISTORY, History, linear_annealing, train
 from tests.core.records import draw, report_of, traces
 
 
@@ -40,12 +40,16 @@ def test_the_history_has_a_row_every_so_many_epochs_and_for_the_last(num_epochs,
     assert_array_equal(history["epoch"], rows)
     assert_array_equal(history["loss"], losses[np.array(rows) - 1].mean(1))
     assert list(history["latent"].values) == ["z[0]", "z[1]"]
-    assert set(history.data_vars) == {"loss", *HISTORY, "latent_encoder_entropy"}
+    assert set(history.data_vars) == {"loss", *HISTORY, *COUNTS, "latent_encoder_entropy"}
+    assert history.attrs["unit"] == "epoch"
     for i, report in enumerate(made):
         row = history.isel(epoch=i)
         for name in HISTORY:
             assert row[name] == report[name]
         assert_array_equal(row["latent_encoder_entropy"], report.latents()["encoder_entropy"])
+        for name, column in zip(COUNTS, ("active", "collapsed"), strict=True):
+            assert row[name].item() == report.latents()[column].sum()
+            assert row[name].dtype.kind == "i"
 
 
 def test_epochs_may_have_different_lengths_and_losses_any_float_type():
@@ -65,6 +69,32 @@ def test_epochs_may_have_different_lengths_and_losses_any_float_type():
 def test_a_model_without_latent_rows_has_a_history():
     _, history = run([[1.0], [2.0]], lambda: report_of(traces(draw(), in_plate=False)))
     assert history["latent_encoder_entropy"].shape == (2, 0)
+
+
+def test_counts_are_those_of_each_row(make_report):
+    history = History(unit="step")
+    for step, entropy in enumerate([(-0.5, 0.2), (-0.5, 1.3), (1.3, 1.3)]):
+        history.add(step, np.nan, make_report(entropy))
+    made = history.to_dataset()
+    assert_array_equal(made["collapsed_latents"], [0, 1, 2])
+    assert_array_equal(made["active_latents"], [0, 0, 0])
+    assert made.attrs["unit"] == "step"
+    assert np.isnan(made["loss"]).all()
+
+
+def test_a_history_without_rows_is_a_dataset():
+    history = History().to_dataset()
+    assert dict(history.sizes) == {"epoch": 0, "latent": 0}
+
+
+@pytest.mark.parametrize("bad", [2, 1, -1, 3.0, True, None])
+def test_rows_come_in_order(bad):
+    history = History(unit="step")
+    history.check(0)
+    history.add(2, 1.0, next(reports()))
+    history.check(3)
+    with pytest.raises(ValueError, match=f"an integer above 2 for `step`; got {bad!r}"):
+        history.check(bad)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -1,0 +1,45 @@
+"""The groups of a report as data frames."""
+
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+ROWS = {
+    "elbo": "ELBO",
+    "prior_term": "prior term",
+    "reconstruction_term": "reconstruction term",
+    "encoder_entropy": "encoder entropy",
+    "prior_entropy": "prior entropy",
+    "decoder_entropy": "decoder entropy",
+    "entropy_sum": "entropy sum",
+    "gap": "gap",
+}
+
+
+def summary(tree: xr.DataTree) -> pd.DataFrame:
+    """A row for each quantity and for the residual of each site; the columns `mean`, `mcse`."""
+    sums, sites = tree["entropy_sum"].dataset, tree["sites"].dataset
+    rows = {label: sums[name].values for name, label in ROWS.items()}
+    for i, (role, name) in enumerate(
+        zip(sites["role"].values, sites["site_name"].values, strict=True)
+    ):
+        if role != "encoder":
+            # A guide may have a factor of the same name as one of the model's.
+            label = f"{name} (guide)" if role == "guide factor" else name
+            rows[f"residual of {label}"] = sites["residual"].values[i]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "mcse"])
+
+
+def of_group(tree: xr.DataTree, group: str) -> pd.DataFrame:
+    """A column for a plain variable of a group, and two for one with its standard error."""
+    dataset = tree[group].dataset
+    columns: dict[str, Any] = {}
+    for name, variable in dataset.data_vars.items():
+        if "estimate" in variable.dims:
+            columns[str(name)] = variable.sel(estimate="mean").values
+            columns[f"{name}_mcse"] = variable.sel(estimate="mcse").values
+        else:
+            columns[str(name)] = variable.values
+    dim = group.removesuffix("s")
+    return pd.DataFrame(columns, index=pd.Index(dataset[dim].values, name=dim))
