@@ -47,14 +47,28 @@ def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
 def sites_group(sums: Accumulator) -> xr.Dataset:
     """What each sample site adds, how it was got, and its residual (NaN for a guide's site).
 
-    `num_dims` is the number of dimensions of a data point, 0 where there is no one such number.
+    A site outside the data plate, such as a global latent, has values in nats for the whole data
+    set: `per` says so. `num_dims` is the number of dimensions of a data point, 0 where there is no
+    one such number; `observed` the fraction of the elements that no mask hides.
     """
     sites = sums.sites
 
     def column(name: str) -> np.ndarray:
         keys = [(name, site.role, site.name) for site in sites]
         missing = (np.nan, np.nan)
-        return np.array([sums.estimate(key) if key in sums.moments else missing for key in keys])
+        found = []
+        for key, site in zip(keys, sites, strict=True):
+            estimate = sums.estimate_total if sums.is_global(site) else sums.estimate
+            found.append(estimate(key) if key in sums.moments else missing)
+        return np.array(found)
+
+    def per(site: SiteTerms) -> str:
+        in_plate = sums.data_plate is not None and not sums.is_global(site)
+        return "data point" if in_plate else "data set"
+
+    def observed(site: SiteTerms) -> float:
+        found = sums.observed.get((site.role, site.name))
+        return found.shown / found.elements if found else 1.0
 
     values: dict[str, Any] = {name: column(name) for name in ("term", "entropy", "residual")}
     texts = {
@@ -62,11 +76,13 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
         "site_name": [site.name for site in sites],
         "term_method": [site.term_method for site in sites],
         "entropy_method": [site.entropy_method for site in sites],
+        "per": [per(site) for site in sites],
         "plates": [", ".join(plate.name for plate in site.plates) for site in sites],
         # A handler's scale is a part of a loss and never of a report: it is listed and not used.
         "handler_scale": [str(np.asarray(site.handler_scale)) for site in sites],
     }
     plain: dict[str, Any] = {name: np.array(column) for name, column in texts.items()}
+    plain["observed"] = np.array([observed(site) for site in sites])
     plain["num_dims"] = np.array([_num_dims(site, sums.data_plate) for site in sites], int)
     return _dataset(
         values | plain,

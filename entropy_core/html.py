@@ -155,11 +155,11 @@ def _text(value: Any) -> str:
 
 
 def _untreated(report: EntropyReport) -> str:
-    reasons = report.untreated_latents.items()
+    reasons = report.untreated.items()
     if not reasons:
         return ""
     pairs = (f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in reasons)
-    return f"<section><h2>Untreated latents</h2><ul>{''.join(pairs)}</ul></section>"
+    return f"<section><h2>Not treated</h2><ul>{''.join(pairs)}</ul></section>"
 
 
 def _footer(report: EntropyReport) -> str:

@@ -79,8 +79,9 @@ class EntropyReport:
             "units": "nats per data point" if sums.data_plate else "nats",
             "data_plate": sums.data_plate or "",
             "num_data": sums.num_data,
+            "data_set_size": sums.total or sums.num_data,
             "num_particles": sums.num_particles,
-            "untreated_latents": json.dumps(sums.untreated),
+            "untreated": json.dumps(sums.untreated),
             "no_claim": no_claim or "",
             **asdict(thresholds),
         }
@@ -147,9 +148,9 @@ class EntropyReport:
         return f"{attrs['num_data']:,} {'data points' if attrs['data_plate'] else 'batches'}"
 
     @property
-    def untreated_latents(self) -> dict[str, str]:
-        """The latent sites that have no rows in the group `latents`, and the reason for each."""
-        return json.loads(self._tree.attrs["untreated_latents"])
+    def untreated(self) -> dict[str, str]:
+        """Sites without a record, an entropy or rows in `latents`, and the reason for each."""
+        return json.loads(self._tree.attrs["untreated"])
 
     @property
     def relative_gap(self) -> float:

@@ -21,12 +21,14 @@ def summary(tree: xr.DataTree) -> pd.DataFrame:
     """A row for each quantity and for the residual of each site; the columns `mean`, `mcse`."""
     sums, sites = tree["entropy_sum"].dataset, tree["sites"].dataset
     rows = {label: sums[name].values for name, label in ROWS.items()}
-    for i, (role, name) in enumerate(
-        zip(sites["role"].values, sites["site_name"].values, strict=True)
-    ):
+    columns = (sites[name].values for name in ("role", "site_name", "per"))
+    for i, (role, name, per) in enumerate(zip(*columns, strict=True)):
         if role != "encoder":
             # A guide may have a factor of the same name as one of the model's.
             label = f"{name} (guide)" if role == "guide factor" else name
+            # Where there is a plate over data points, other values are for one of them.
+            outside = per == "data set" and tree.attrs["data_plate"]
+            label = f"{label}, per data set" if outside else label
             rows[f"residual of {label}"] = sites["residual"].values[i]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "mcse"])
 

@@ -21,7 +21,7 @@ def render(report: EntropyReport) -> str:
     if len(latents):
         active = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed"
         lines.append(f"latents       {active} of {len(latents)}")
-    lines += [f"no rows for   {name}: {why}" for name, why in report.untreated_latents.items()]
+    lines += [f"not treated   {name}: {why}" for name, why in report.untreated.items()]
     lines.append("")
     for finding in report.findings():
         lines += wrap(finding, 88, initial_indent="- ", subsequent_indent="  ")

@@ -8,12 +8,14 @@ from jaxtyping import Array
 from numpyro.distributions import (
     Distribution,
     ExpandedDistribution,
+    FoldedDistribution,
     Independent,
     MaskedDistribution,
     Unit,
 )
 
 from entropy_core.records import Plate
+from numpyro_entropy.entropies import elementwise
 
 Site = dict[str, Any]
 Trace = dict[str, Site]
@@ -47,8 +49,9 @@ def subsamples(trace: Trace) -> dict[str, Array]:
 
 def log_prob_of(site: Site) -> Array:
     """The unscaled log-probability at the draw, zero where a mask hides it."""
-    # A flow's log-determinant is exact only along the path that the draw has taken.
-    if site["intermediates"]:
+    # A flow's log-determinant is exact only along the path that the draw has taken. A folded
+    # distribution hands intermediates out and does not take them.
+    if site["intermediates"] and not isinstance(elementwise(site["fn"]), FoldedDistribution):
         return site["fn"].log_prob(site["value"], site["intermediates"])
     return site["fn"].log_prob(site["value"])
 

@@ -18,7 +18,7 @@ from entropy_core.checks import expected
 from entropy_core.records import LatentTerms, Method, Role, SiteTerms, TraceTerms
 from entropy_core.terms import check_guide, is_mean_field
 from numpyro_entropy.autoguides import is_point, joint_sites, path_entropy
-from numpyro_entropy.entropies import closed_cross_entropy, closed_entropy, sampled_entropy
+from numpyro_entropy.entropies import closed_cross_entropy, closed_entropy, entropy_estimate
 from numpyro_entropy.enumerated import Enumeration, read_enumeration
 from numpyro_entropy.latents import latent_terms
 from numpyro_entropy.sites import (
@@ -214,13 +214,18 @@ def _model_entropy(site: Site, num_samples: int, rng_key: Array | None) -> Estim
     if is_factor(fn):
         return NO_ENTROPY
 
-    def sampled() -> Array:
-        if rng_key is None:
-            raise ValueError(expected(f"a key to sample H['{site['name']}']", "rng_key", None))
-        key = random.fold_in(rng_key, zlib.crc32(site["name"].encode()))
-        return sampled_entropy(key, fn, num_samples)
-
-    return _first_of(log_prob_of(site).shape, closed_entropy(fn), sampled)
+    shape = log_prob_of(site).shape
+    closed = closed_entropy(fn)
+    if closed is not None:
+        return jnp.broadcast_to(closed, shape), "closed form"
+    if rng_key is None:
+        raise ValueError(expected(f"a key to sample H['{site['name']}']", "rng_key", None))
+    key = random.fold_in(rng_key, zlib.crc32(site["name"].encode()))
+    values, _, method = entropy_estimate(key, fn, num_samples)
+    if method == "none":
+        got = f"site '{site['name']}', {type(fn).__name__}"
+        raise NotImplementedError(expected("an entropy", "model", got))
+    return jnp.broadcast_to(values, shape), method
 
 
 def _factor_record(site: Site, role: Role, log_prob: Array, term: Array) -> SiteTerms:

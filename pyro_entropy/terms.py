@@ -18,7 +18,7 @@ from entropy_core.checks import expected
 from entropy_core.records import PARTICLES, Method, Role, SiteTerms
 from entropy_core.terms import check_guide, is_mean_field
 from pyro_entropy.autoguides import folded, is_point, joint_sites, path_entropy
-from pyro_entropy.entropies import closed_cross_entropy, closed_entropy, sampled_entropy
+from pyro_entropy.entropies import closed_cross_entropy, closed_entropy, entropy_estimate
 from pyro_entropy.enumerated import Enumeration, read_enumeration
 from pyro_entropy.latents import latent_terms
 from pyro_entropy.sites import (
@@ -194,8 +194,11 @@ def _model_entropy(site: Site, num_samples: int) -> Estimate:
     fn: Distribution = site["fn"]
     if is_factor(fn):
         return NO_ENTROPY
-    shape = log_prob_of(site).shape
-    return _first_of(site, shape, closed_entropy(fn), lambda: sampled_entropy(fn, num_samples))
+    log_prob = log_prob_of(site)
+    values, _, method = entropy_estimate(fn, num_samples)
+    if method == "none":
+        raise NotImplementedError(expected("an entropy", "model", f"site '{site['name']}', {fn}"))
+    return scale_and_mask(values.expand(log_prob.shape), mask=site["mask"]), method
 
 
 def _factor_record(site: Site, role: Role, log_prob: Tensor, term: Tensor) -> SiteTerms:

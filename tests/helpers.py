@@ -43,6 +43,16 @@ def assert_identity(terms) -> None:
     assert abs(elbo - entropy_sum - sum(residuals)) <= IDENTITY * scale
 
 
+def assert_report_identity(report) -> None:
+    """The same of a report, whose sites outside of the data plate are for the whole data set."""
+    sites, attrs = report.sites(), report.to_datatree().attrs
+    size = np.where(sites["per"] == "data point", 1, attrs["data_set_size"])
+    residuals = (sites["residual"] / (size if attrs["data_plate"] else 1)).dropna()
+    scale = max(abs(report["elbo"]), abs(report["entropy_sum"]), residuals.abs().sum())
+    difference = report["elbo"] - report["entropy_sum"] - residuals.sum()
+    assert abs(difference) <= PARITY * scale
+
+
 def assert_within_errors(estimates: np.ndarray, value: float) -> None:
     """The mean of independent estimates is within its standard errors of `value`."""
     estimates = np.asarray(estimates, float)

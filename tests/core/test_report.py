@@ -76,7 +76,12 @@ def test_summary_is_the_means_and_errors_over_particles():
 def test_residuals_add_up_where_guide_and_model_have_a_factor_of_one_name():
     factors = [site("f", role, np.ones(()), np.zeros(())) for role in ("guide factor", "factor")]
     means = report_of([trace([*factors, in_plates("x", "decoder", DATA)])]).summary()["mean"]
-    assert means[means.index.str.startswith("residual of")].sum() == pytest.approx(means["gap"])
+    assert "residual of f, per data set" in means.index
+    assert "residual of f (guide), per data set" in means.index
+    of_sites = means[means.index.str.startswith("residual of")]
+    # Three data points share what is outside of their plate.
+    shared = of_sites.index.str.endswith("per data set")
+    assert (of_sites / np.where(shared, 3, 1)).sum() == pytest.approx(means["gap"])
 
 
 def test_sites_has_a_row_for_each():
@@ -90,9 +95,11 @@ def test_sites_has_a_row_for_each():
     assert list(table["handler_scale"]) == ["1.0", "1.0", str(handlers), "1.0"]
     assert list(table["term_method"]) == ["sampled"] * 4
     assert list(table["entropy_method"]) == ["closed form"] * 4
-    assert_allclose(table["term"], [z.term.mean(), p.term.mean(), 1, 2])
+    # The factor is outside of the plate over three data points.
+    assert list(table["per"]) == ["data point"] * 3 + ["data set"]
+    assert_allclose(table["term"], [z.term.mean(), p.term.mean(), 1, 6])
     assert_allclose(table["entropy"], [z.entropy.mean(), p.entropy.mean(), 4, 0])
-    assert_allclose(table["residual"], [np.nan, (p.term + p.entropy).mean(), 5, 2])
+    assert_allclose(table["residual"], [np.nan, (p.term + p.entropy).mean(), 5, 6])
 
 
 def test_sites_has_the_standard_errors():
@@ -130,10 +137,10 @@ def test_units_are_per_data_point_where_one_plate_holds_all_data():
     assert two.latents().to_dict() == {name: {} for name in one.latents()}
 
 
-def test_untreated_latents_are_listed_with_their_reason():
-    assert report().untreated_latents == dict(REASONS)
-    assert {f"no rows for   {name}: {why}" for name, why in REASONS} < {*str(report()).splitlines()}
-    assert without_latents().untreated_latents == {}
+def test_untreated_are_listed_with_their_reason():
+    assert report().untreated == dict(REASONS)
+    assert {f"not treated   {name}: {why}" for name, why in REASONS} < {*str(report()).splitlines()}
+    assert without_latents().untreated == {}
 
 
 def test_a_report_needs_data():
@@ -152,8 +159,9 @@ def test_attributes_are_those_of_arviz_and_say_what_was_done():
         "units": "nats per data point",
         "data_plate": "data",
         "num_data": 20,
+        "data_set_size": 20,
         "num_particles": 4,
-        "untreated_latents": "{}",
+        "untreated": "{}",
         "no_claim": "",
         **asdict(thresholds),
     }

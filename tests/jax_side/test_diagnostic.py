@@ -130,7 +130,7 @@ def test_user_models(name):
     assert report.units == "nats per data point"
     latent = {site for site in sites["site_name"] if site != "y"}
     treated = {label.split("[")[0] for label in report.latents().index}
-    assert treated | report.untreated_latents.keys() == latent
+    assert treated | report.untreated.keys() == latent
     assert "Entropy report" in str(report)
 
 
@@ -144,7 +144,7 @@ def test_a_latent_outside_the_data_plate_is_listed_with_the_reason():
         numpyro.sample("mean", dist.Normal(0.2, 0.5))
 
     report = EntropySumDiagnostic(model, guide).run(KEY, {}, [X])
-    assert report.untreated_latents == {"mean": "not in the data plate alone"}
+    assert report.untreated == {"mean": "not in the data plate alone"}
     assert report["encoder_entropy"] == pytest.approx(gaussian_entropy(0.25).item() / 50)
     assert len(report.latents()) == 0
 

@@ -90,7 +90,7 @@ def test_user_models(name):
     assert report.units == "nats per data point"
     latent = {site for site in sites["site_name"] if site != "y"}
     treated = {label.split("[")[0] for label in report.latents().index}
-    assert treated | report.untreated_latents.keys() == latent
+    assert treated | report.untreated.keys() == latent
     assert "Entropy report" in str(report)
 
 
@@ -104,7 +104,7 @@ def test_a_latent_outside_the_data_plate_is_listed_with_the_reason():
         pyro.sample("mean", dist.Normal(x.new_tensor(0.2), 0.5))
 
     report = EntropySumDiagnostic(model, guide).run([X])
-    assert report.untreated_latents == {"mean": "not in the data plate alone"}
+    assert report.untreated == {"mean": "not in the data plate alone"}
     assert report["encoder_entropy"] == pytest.approx(gaussian_entropy(0.25).item() / 50)
     assert len(report.latents()) == 0
 
