@@ -150,7 +150,6 @@ PARTS = {
     "Poisson": Case(
         lambda m, dtype: with_parts(m, dtype, decoder=m.PoissonDecoder(mlp(m, dtype, H, D))),
         "counts",
-        sampled=X,
     ),
     "Gamma": Case(
         lambda m, dtype: with_parts(

@@ -56,13 +56,10 @@ class BAGGINS_ELBO(TermsELBO):
 
     Example:
         >>> from jax import random
-        >>> from numpyro.infer import SVI
-        >>> from numpyro.optim import Adam
         >>> from numpyro_entropy import BAGGINS_ELBO, ConstantVarianceVAE
         >>> vae, key = ConstantVarianceVAE(4, 2), random.key(0)
         >>> x = random.uniform(key, (8, 4))
-        >>> svi = SVI(vae.model, vae.guide, Adam(1e-3), BAGGINS_ELBO(1 / 5))
-        >>> state, loss = svi.update(svi.init(key, x), x)
+        >>> loss = BAGGINS_ELBO(1 / 5).loss(key, vae.init(key), vae.model, vae.guide, x)
     """
 
     def __init__(
