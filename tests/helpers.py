@@ -1,8 +1,10 @@
 """Tolerances, each with its reason, and what both sides' tests share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+import pytest
 
 # Sums of some thousand float64 terms, in another order.
 IDENTITY = 1e-10
@@ -15,6 +17,14 @@ STANDARD_ERRORS = 4.0
 
 # One set of shapes for all tests, so that each function is compiled once.
 B, D, H, HIDDEN = 8, 6, 3, (16,)
+
+
+def mostly(names: Iterable[str], kept: Iterable[str]) -> list[Any]:
+    """Parameters of a test, of which those that are not `kept` run with the slow tests only.
+
+    For tables on the JAX side, where each line compiles and the other side has the whole table.
+    """
+    return [n if n in set(kept) else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 def data(num: int = B, dim: int = D, seed: int = 0) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpyro_entropy
 from numpyro_entropy.claims import explain_residuals
 from numpyro_entropy.params import from_weights, to_weights
 from tests.cases import CASES, observations
-from tests.helpers import IDENTITY, random_weights
+from tests.helpers import IDENTITY, mostly, random_weights
 from tests.jax_side.models import initial_params
 
 N, D, H = 120, 3, 2
@@ -154,7 +154,18 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+FEW = (
+    "learned variance",
+    "softplus head",
+    "a bent first layer",
+    "mixture prior",
+    "Laplace prior about a centre",
+    "Bernoulli with a fixed offset",
+    "Gamma",
+)
+
+
+@pytest.mark.parametrize("name", mostly(MODELS, FEW))
 def test_where_the_theorem_makes_a_claim(name):
     model, wanted = MODELS[name]
     claims = claims_of(model, guide, tolerance=1e-6)

@@ -20,14 +20,17 @@ from numpyro_entropy.entropies import (
     sampled_entropy_and_error,
 )
 from tests.entropy_table import CHANGE, HOST, NONE, OURS, SAMPLED, missing
-from tests.helpers import PARITY, STANDARD_ERRORS
+from tests.helpers import PARITY, STANDARD_ERRORS, mostly
 from tests.jax_side.entropy_cases import CASES, NORMAL, SKIPPED, A, L
 
 METHODS = {HOST: "closed form", OURS: "closed form", CHANGE: CHANGE, SAMPLED: SAMPLED, NONE: NONE}
-every = pytest.mark.parametrize("name", CASES)
+# The entropies that are the host's own are checked with the slow tests.
+OURS_ALONE = {name for name, case in CASES.items() if case.kind != HOST}
+every = pytest.mark.parametrize("name", mostly(CASES, OURS_ALONE))
 NO_SAMPLER = {"GaussianCopulaBeta"}
 wrapped = pytest.mark.parametrize(
-    "name", [n for n, c in CASES.items() if c.kind in (HOST, OURS) and c.wraps]
+    "name",
+    mostly([n for n, c in CASES.items() if c.kind in (HOST, OURS) and c.wraps], OURS_ALONE),
 )
 KEYS = random.split(random.key(0))
 

@@ -16,7 +16,7 @@ from entropy_core.tables import ROWS
 from numpyro_entropy import EntropySumDiagnostic
 from numpyro_entropy.terms import all_terms
 from numpyro_entropy.traces import get_traces
-from tests.helpers import PARITY, STANDARD_ERRORS, assert_report_identity
+from tests.helpers import PARITY, STANDARD_ERRORS, assert_report_identity, mostly
 from tests.jax_side.models import initial_params
 from tests.jax_side.tutorials import LENGTHS, TUTORIALS, eight_schools, schools_data
 
@@ -81,7 +81,7 @@ def auto_guide(name):
     return guide, initial_params(eight_schools, guide, *schools_data())
 
 
-@pytest.mark.parametrize("name", AUTO_GUIDES)
+@pytest.mark.parametrize("name", mostly(AUTO_GUIDES, list(AUTO_GUIDES)[::3]))
 def test_auto_guides(name):
     (guide, params), args = auto_guide(name), schools_data()
     diagnostic = EntropySumDiagnostic(eight_schools, guide, num_particles=1, closed_form=False)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pyro
+import pytest
 import torch
 from numpyro.optim import Adam
 
@@ -34,6 +35,7 @@ def test_in_pyro():
     assert_spread([diagnostic.run(x[rows]) for rows in ROWS], whole)
 
 
+@pytest.mark.slow
 def test_in_numpyro():
     vae, key = numpyro_entropy.VAE1(X.shape[1], 2, hidden=(16,)), jax.random.key(0)
     optim = Adam(1e-2)
