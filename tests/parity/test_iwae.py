@@ -11,7 +11,7 @@ import numpyro_entropy
 import pyro_entropy
 from numpyro_entropy.params import to_weights
 from tests.cases import CASES, observations
-from tests.helpers import PARITY, B, random_weights
+from tests.helpers import PARITY, B, mostly, random_weights
 from tests.parity.noise import PyroNoise
 
 KEY = jax.random.key(0)
@@ -29,7 +29,7 @@ def noise_of(twin, params, x):
     return np.stack(noise)
 
 
-@pytest.mark.parametrize("name", ["VAE1", "VAE2", "VampPrior"])
+@pytest.mark.parametrize("name", mostly(["VAE1", "VAE2", "VampPrior"], ["VAE1"]))
 @pytest.mark.parametrize("gradient", ["plain", "dreg", "stl"])
 def test_bound_and_gradients(name, gradient):
     case, total = CASES[name], 10 * B

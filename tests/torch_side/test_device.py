@@ -7,8 +7,10 @@ import torch
 import pyro_entropy
 from pyro_entropy import EntropySumDiagnostic, Standard_ELBO
 from tests.cases import CASES, observations
+from tests.helpers import mostly
 
-TABLE = pytest.mark.parametrize("name", CASES)
+# Half a minute goes into what torch imports for this one.
+TABLE = pytest.mark.parametrize("name", mostly(CASES, CASES.keys() - {"discretised normal"}))
 
 
 def made(name, device):
