@@ -45,7 +45,7 @@ def mutual_information(
 
     with the aggregate `q(z)` of the batch. A batch shows no more than `log B`: an estimate close to
     it says that there is more, and for the data set it is a lower bound in expectation (Poole et
-    al. 2019, Eq. 12). A collapsed latent has none.
+    al. 2019). A collapsed latent has none.
 
     Args:
         rng_key: The key for the draws.

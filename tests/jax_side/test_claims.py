@@ -155,11 +155,9 @@ MODELS = {
 
 
 FEW = (
-    "learned variance",
     "softplus head",
     "a bent first layer",
     "mixture prior",
-    "Laplace prior about a centre",
     "Bernoulli with a fixed offset",
     "Gamma",
 )
@@ -234,7 +232,7 @@ def test_a_hierarchy():
     assert [claim.sites for claim in claims] == [("top",), ("z",), ("x",)]
 
 
-@pytest.mark.parametrize("name", ["VAE1", "SigmaVAE"])
+@pytest.mark.parametrize("name", mostly(["VAE1", "SigmaVAE"], ["VAE1"]))
 def test_the_variants_with_deep_nets(name):
     vae = CASES[name].make(numpyro_entropy, jnp.float64)
     x = np.concatenate([observations(CASES[name].kind)] * 60)

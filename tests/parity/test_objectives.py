@@ -153,8 +153,10 @@ def test_baggins_is_the_bound_of_its_likelihood(side):
     assert terms.decoder_variance == pytest.approx(variance.mean(), rel=IDENTITY)
 
 
-@side
-@pytest.mark.parametrize("num_particles", [1, 3])
+@pytest.mark.parametrize(
+    ("side", "num_particles"),
+    [("pyro", 1), ("pyro", 3), ("numpyro", 3), pytest.param("numpyro", 1, marks=pytest.mark.slow)],
+)
 def test_the_profiled_elbo_is_the_largest_over_its_variances(side, num_particles):
     here = SIDES[side]("VAE2")
     m = here.module
