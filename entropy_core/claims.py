@@ -183,5 +183,7 @@ def _judge(
     elif abs(part) > tolerance:
         verdict, reason = "not converged", "the ELBO has a gradient along the site's direction"
     else:
-        verdict, reason = "holds", "the residual and the gradient along the direction are zero"
+        verdict, reason = "holds", "the residual is zero, and the gradient along the direction"
+        if direction is None:
+            reason = "the residual is zero, though no direction says that it must be"
     return SiteClaim(sites, residual, part, rest, base_measure, misfit, verdict, reason)

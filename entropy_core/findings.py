@@ -63,10 +63,11 @@ def _on_the_gap(report: EntropyReport) -> list[str]:
         found.append(f"The gap is {size}, and does not depend on draws.")
     else:
         above = "above" if gap > 0 else "below"
-        times = f"{abs(gap) / error:.0f}" if abs(gap) < 1000 * error else "more than 1000"
+        times = f"{abs(gap) / error:.1f}" if abs(gap) < 1000 * error else "more than 1000"
+        draws = "is no effect" if abs(gap) > 4 * error else "may still be an effect"
         found.append(
             f"The ELBO is {above} the entropy sum by {size}: {times} standard errors, so that it "
-            "is no effect of too few draws."
+            f"{draws} of too few draws."
         )
     return found
 
@@ -78,7 +79,7 @@ def _on_claims(report: EntropyReport) -> list[str]:
     for names, claim in report.claims().iterrows():
         sites = " and ".join(f"'{name}'" for name in str(names).split(", "))
         if claim["verdict"] == "holds":
-            found.append(f"The theorem's claim holds for {sites}: the residual is zero.")
+            found.append(f"The theorem's claim holds for {sites}, within the tolerance.")
         elif claim["verdict"] == "not converged":
             found.append(
                 f"Training has not converged for {sites}: the theorem says that the residual of "
@@ -95,7 +96,12 @@ def _on_sites(report: EntropyReport, num_dims: Mapping[str, int]) -> list[str]:
     real = sites[(residual.abs() > 2 * error) & (residual.abs() >= SMALL)]
     # The largest first.
     real = real.loc[real["residual"].abs().sort_values(ascending=False).index]
-    found = [_on_site(report, site, num_dims) for _, site in real.iterrows()]
+    verdicts = _verdicts(report)
+    real = real[[verdicts.get(name) != "holds" for name in real["site_name"]]]
+    found = [
+        _on_site(report, site, num_dims, judged=site["site_name"] in verdicts)
+        for _, site in real.iterrows()
+    ]
     if len(real) > 1 and abs(report["gap"]) < 0.1 * real["residual"].abs().max():
         names = ", ".join(f"'{name}'" for name in real["site_name"])
         found.append(
@@ -105,7 +111,16 @@ def _on_sites(report: EntropyReport, num_dims: Mapping[str, int]) -> list[str]:
     return found
 
 
-def _on_site(report: EntropyReport, site: pd.Series, num_dims: Mapping[str, int]) -> str:
+def _verdicts(report: EntropyReport) -> dict[str, str]:
+    if "claims" not in report.to_datatree().children:
+        return {}
+    rows = report.claims()["verdict"].items()
+    return {name: verdict for names, verdict in rows for name in str(names).split(", ")}
+
+
+def _on_site(
+    report: EntropyReport, site: pd.Series, num_dims: Mapping[str, int], *, judged: bool
+) -> str:
     name, residual = f"'{site['site_name']}'", site["residual"]
     if "factor" in site["role"]:
         return (
@@ -117,27 +132,24 @@ def _on_site(report: EntropyReport, site: pd.Series, num_dims: Mapping[str, int]
         f"{'closer to' if residual > 0 else 'further from'} where its distribution expects them "
         "than its entropy says."
     )
-    in_data_plate = report.units != "nats"
+    in_data_plate = site["per"] == "data point"
     dims = num_dims.get(site["site_name"]) or _num_dims(site)
     ratio = 1 - 2 * residual / dims if dims and in_data_plate else np.nan
     if site["role"] == "prior":
         compared = f"{ratio:.3g} times" if ratio > 0 else ("below" if residual > 0 else "above")
-        return (
-            f"{text} Under a Gaussian prior, the mean square of the latents is {compared} its "
-            "variance."
-        )
+        return f"{text} If it is Gaussian, the mean square of its draws is {compared} its variance."
     large = "large" if residual > 0 else "small"
+    # The claims, where there are any, say which of both it is.
+    why = "" if judged else ": it has not converged, or is not learned"
     # A Gaussian's residual is below D / 2.
     if ratio > 0:
         off = 100 * abs(ratio**-0.5 - 1)
-        return text + (
-            f" If it is Gaussian with one scale for its {dims} dimensions, sigma is about "
-            f"{_short(off)} % too {large}: it has not converged, or is not learned."
+        scale = f"one scale for its {dims} dimensions" if dims > 1 else "one dimension"
+        return (
+            f"{text} If it is Gaussian with {scale}, sigma is about {_short(off)} % too "
+            f"{large}{why}."
         )
-    return text + (
-        f" If it is Gaussian with one scale, sigma is too {large}: it has not converged, or is not "
-        "learned."
-    )
+    return f"{text} If it is Gaussian with one scale, sigma is too {large}{why}."
 
 
 def _num_dims(site: pd.Series) -> int:
@@ -161,7 +173,11 @@ def _on_latents(report: EntropyReport) -> list[str]:
             "might do."
         ]
     else:
-        found = [f"None of the {num} latents has collapsed."]
+        found = [
+            f"None of the {num} latents has collapsed."
+            if num > 1
+            else "The latent has not collapsed."
+        ]
     moving = collapsed[collapsed["active"]]
     if len(moving):
         found.append(

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from entropy_core import tables
 from entropy_core.panels import BLUE, GREY, PALETTE, VERMILION, collection_of, legend
 from entropy_core.report import EntropyReport
 
@@ -29,7 +30,7 @@ def plot_entropies(
         ValueError: If there is no such backend.
         ImportError: If arviz-plots or the backend is not installed.
     """
-    sites = report.sites()
+    sites = tables.sites_per_data_point(report.to_datatree())
     sign = np.where(sites["role"] == "encoder", 1.0, -1.0)
     columns = np.stack([sites["term"].to_numpy(), sign * sites["entropy"].to_numpy()])
     names = list(sites.index)

@@ -33,6 +33,20 @@ def summary(tree: xr.DataTree) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "mcse"])
 
 
+def sites_per_data_point(tree: xr.DataTree) -> pd.DataFrame:
+    """The group `sites` as parts of the ELBO: each data point has its share of what is outside."""
+    table, attrs = of_group(tree, "sites"), tree.attrs
+    if attrs["data_plate"]:
+        shared = table["per"] == "data set"
+        numbers = [
+            c
+            for c in table.columns
+            if str(c).removesuffix("_mcse") in ("term", "entropy", "residual")
+        ]
+        table.loc[shared, numbers] /= attrs["data_set_size"]
+    return table
+
+
 def of_group(tree: xr.DataTree, group: str) -> pd.DataFrame:
     """A column for a plain variable of a group, and two for one with its standard error."""
     dataset = tree[group].dataset

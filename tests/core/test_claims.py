@@ -129,7 +129,7 @@ def test_a_report_tells_the_claims(tmp_path):
     assert list(table.index) == ["z", "x", "v, w"]
     assert list(table["verdict"]) == ["holds", "not converged", "no claim"]
     text = " ".join(str(made).replace("\n  ", " ").split())
-    assert "The theorem's claim holds for 'z'" in text
+    assert "The theorem's claim holds for 'z', within the tolerance" in text
     assert "Training has not converged for 'x'" in text
     assert "The theorem makes no claim for 'v' and 'w': no parameter to scale." in text
     made.to_html(tmp_path / "report.html")

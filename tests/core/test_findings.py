@@ -74,7 +74,7 @@ def test_a_residual_that_no_gaussian_has_tells_no_percentage():
 def test_the_mean_square_of_the_latents():
     # 1 - 2 r / H
     found = findings(gaussian_report(1.0, prior_residual=-0.3))
-    assert "the mean square of the latents is 1.3 times its variance" in about(found, "'z'")
+    assert "the mean square of its draws is 1.3 times its variance" in about(found, "'z'")
 
 
 def test_a_converged_site_is_not_mentioned():
@@ -106,7 +106,7 @@ def noisy_report(gap, noise, num_particles):
     ("report", "text"),
     [
         (noisy_report(0.1, 1.0, 5), "within its Monte-Carlo error"),
-        (noisy_report(0.5, 0.1, 5), "above the entropy sum by 0.5 nats, 7.7 % of the ELBO: 14 st"),
+        (noisy_report(0.5, 0.1, 5), "above the entropy sum by 0.5 nats, 7.7 % of the ELBO: 14.1 st"),
         (noisy_report(-0.5, 0.1, 5), "The ELBO is below the entropy sum by 0.5 nats"),
         (noisy_report(0.5, 0.1, 1), "one draw does not tell its Monte-Carlo error"),
         (noisy_report(0.5, 0.0, 5), "does not depend on draws"),
