@@ -106,7 +106,7 @@ def noisy_report(gap, noise, num_particles):
     ("report", "text"),
     [
         (noisy_report(0.1, 1.0, 5), "within its Monte-Carlo error"),
-        (noisy_report(0.5, 0.1, 5), "above the entropy sum by 0.5 nats, 7.7 % of the ELBO: 14.1 st"),
+        (noisy_report(0.5, 0.1, 5), "above the entropy sum by 0.5 nats, 7.7 % of the ELBO: 14.1"),
         (noisy_report(-0.5, 0.1, 5), "The ELBO is below the entropy sum by 0.5 nats"),
         (noisy_report(0.5, 0.1, 1), "one draw does not tell its Monte-Carlo error"),
         (noisy_report(0.5, 0.0, 5), "does not depend on draws"),
