@@ -159,7 +159,6 @@ FEW = (
     "a bent first layer",
     "mixture prior",
     "Bernoulli with a fixed offset",
-    "Gamma",
 )
 
 
