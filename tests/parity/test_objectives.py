@@ -38,6 +38,9 @@ FEW = OBJECTIVES.keys() - {
     "fully profiled",
     "weighted ED-VAE",
     "moments ED-VAE",
+    "profiled at the draws",
+    "full BILBO",
+    "profiled decoder",
 }
 
 
