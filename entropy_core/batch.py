@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
-from entropy_core.checks import check_number, check_positive_int, expected
+from entropy_core.checks import check_choice, check_number, check_positive_int, expected
 from entropy_core.importance import common_scale
 from entropy_core.records import PARTICLES, Plate, SiteTerms
-from entropy_core.terms import find_data_plate
+from entropy_core.terms import need_data_plate
 
 MutualInformation = Literal["infonce", "aggregate"]
 AggregateEntropy = Literal["minibatch", "weighted", "stratified", "moment"]
@@ -115,9 +115,7 @@ def batch_plate(
     Raises:
         ValueError: If no plate holds all data, or the batch is smaller.
     """
-    plate = find_data_plate(sites, data_plate)
-    if plate is None:
-        raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
+    plate = need_data_plate(sites, data_plate)
     if plate.size < smallest:
         what = f"at least {smallest} data points in the plate '{plate.name}'"
         raise ValueError(expected(what, "batch", plate.size))
@@ -148,11 +146,8 @@ def batch_sites(
     priors = [site for site in sites if site.role == "prior" and site.name == encoder.name]
     if len(priors) != 1:
         raise ValueError(expected(f"the latent site '{encoder.name}'", "model", "none"))
-    for site in (encoder, *priors):
-        if [p for p in site.plates if p.name != PARTICLES] != [plate]:
-            what = f"'{site.name}' in the plate '{plate.name}' alone"
-            got = [p.name for p in site.plates]
-            raise ValueError(expected(what, "guide" if site is encoder else "model", got))
+    _check_alone(encoder, plate, "guide")
+    _check_alone(priors[0], plate, "model")
     others = [site for site in sites if site is not encoder and site is not priors[0]]
     scale = common_scale([encoder, *priors]) * plate.full_size
     return BatchSites(plate, encoder, priors[0], others, scale)
@@ -168,21 +163,14 @@ def observed_site(batch: BatchSites) -> SiteTerms:
     if len(observed) != 1:
         raise ValueError(expected("one observed site", "model", [site.name for site in observed]))
     (site,) = observed
-    if [p for p in site.plates if p.name != PARTICLES] != [batch.plate]:
-        what = f"'{site.name}' in the plate '{batch.plate.name}' alone"
-        raise ValueError(expected(what, "model", [p.name for p in site.plates]))
+    _check_alone(site, batch.plate, "model")
     return site
 
 
-def check_choice(value: object, choices: Any, name: str) -> None:
-    """Refuses all but the values of a `Literal`.
-
-    Raises:
-        ValueError: If `value` is none of them.
-    """
-    allowed = get_args(choices) or tuple(choices)
-    if value not in allowed:
-        raise ValueError(expected(f"one of {list(allowed)}", name, repr(value)))
+def _check_alone(site: SiteTerms, plate: Plate, where: str) -> None:
+    if [p for p in site.plates if p.name != PARTICLES] != [plate]:
+        what = f"'{site.name}' in the plate '{plate.name}' alone"
+        raise ValueError(expected(what, where, [p.name for p in site.plates]))
 
 
 def check_full(shape: tuple[int, ...], name: str, *, drawn: bool) -> None:

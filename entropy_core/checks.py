@@ -1,7 +1,7 @@
 """The one form that every error at the border takes: ``expected X for `name`; got Y``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +33,17 @@ def check_positive_int(value: object, name: str) -> None:
     # bool is an int to Python, and never a size to a person.
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(expected("a positive integer", name, repr(value)))
+
+
+def check_choice(value: object, choices: Any, name: str) -> None:
+    """Refuses all but the values of a `Literal`.
+
+    Raises:
+        ValueError: If `value` is none of them.
+    """
+    allowed = get_args(choices) or tuple(choices)
+    if value not in allowed:
+        raise ValueError(expected(f"one of {list(allowed)}", name, repr(value)))
 
 
 def check_levels(value: object) -> None:

@@ -50,7 +50,7 @@ def _on_the_gap(report: EntropyReport) -> list[str]:
             f"The pair was trained for another optimum than the ELBO's ({report.no_claim}): a gap "
             "is no sign that training has not converged."
         )
-    gap, error = map(float, report.to_datatree()["entropy_sum"].dataset["gap"].values)
+    gap, error = map(float, report.summary().loc["gap"])
     size = f"{_short(abs(gap))} nats, {_short(100 * report.relative_gap)} % of the ELBO"
     if np.isnan(error):
         found.append(f"The gap is {size}; one draw does not tell its Monte-Carlo error.")
@@ -73,7 +73,7 @@ def _on_the_gap(report: EntropyReport) -> list[str]:
 
 
 def _on_claims(report: EntropyReport) -> list[str]:
-    if "claims" not in report.to_datatree().children:
+    if report.group("claims") is None:
         return []
     found = []
     for names, claim in report.claims().iterrows():
@@ -112,7 +112,7 @@ def _on_sites(report: EntropyReport, num_dims: Mapping[str, int]) -> list[str]:
 
 
 def _verdicts(report: EntropyReport) -> dict[str, str]:
-    if "claims" not in report.to_datatree().children:
+    if report.group("claims") is None:
         return {}
     rows = report.claims()["verdict"].items()
     return {name: verdict for names, verdict in rows for name in str(names).split(", ")}
@@ -194,9 +194,8 @@ def _on_latents(report: EntropyReport) -> list[str]:
 
 
 def _on_training(report: EntropyReport) -> list[str]:
-    tree = report.to_datatree()
-    history = tree["history"].dataset if "history" in tree.children else {}
-    elbo = np.asarray(history["elbo"]) if "elbo" in history else np.zeros(0)
+    history = report.group("history")
+    elbo = np.zeros(0) if history is None else np.asarray(history.get("elbo", []))
     if len(elbo) < 5:
         return []
     # From the mean of a fifth of training to that of the next one: single rows are noisy.

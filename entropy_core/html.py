@@ -48,7 +48,7 @@ def render(report: EntropyReport) -> str:
         ("Sites", report.sites()),
         ("Latents", report.latents()),
     ]
-    if "claims" in report.to_datatree().children:
+    if report.group("claims") is not None:
         tables.insert(1, ("What the theorem claims", report.claims()))
     body = [
         "<h1>Entropy report</h1>",
@@ -73,7 +73,7 @@ def fragment(report: EntropyReport) -> str:
 
 
 def _sentence(report: EntropyReport) -> str:
-    attrs = report.to_datatree().attrs
+    attrs = report.attrs
     draws = "1 draw" if attrs["num_particles"] == 1 else f"{attrs['num_particles']} draws"
     becomes = " that it becomes at a stationary point of training (Damm et al. 2023)"
     return (
@@ -85,7 +85,7 @@ def _sentence(report: EntropyReport) -> str:
 
 
 def _library(report: EntropyReport) -> str:
-    attrs = report.to_datatree().attrs
+    attrs = report.attrs
     return escape(f"{attrs['inference_library']} {attrs['inference_library_version']}")
 
 
@@ -181,8 +181,8 @@ def _footer(report: EntropyReport) -> str:
 def _figures(report: EntropyReport) -> list[str]:
     if not (find_spec("arviz_plots") and find_spec("matplotlib")):
         return []
-    children = report.to_datatree().children
-    history, latents = "history" in children, len(report.latents()) > 0
+    course = report.group("history")
+    history, latents = course is not None, len(report.latents()) > 0
     shown: list[tuple[bool, Callable[..., Any], tuple[float, float], str]] = [
         (
             history,
@@ -205,7 +205,7 @@ def _figures(report: EntropyReport) -> list[str]:
             "its prior: it has collapsed (Damm et al. 2023, Eq. 24).",
         ),
         (
-            history and latents and "active_latents" in children["history"],
+            course is not None and latents and "active_latents" in course,
             plots.plot_active,
             (6.5, 3.5),
             "Latents whose mean moves with the data are active (Burda et al. 2016); those with "

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.records import PARTICLES, Plate, SiteTerms
-from entropy_core.terms import find_data_plate
+from entropy_core.terms import need_data_plate
 
 Gradient = Literal["plain", "dreg", "stl"]
 
@@ -73,9 +73,7 @@ def log_weights(sites: Sequence[SiteTerms], data_plate: str | None = None) -> Lo
             all data points, which have no weights of their own then), or if `scale` handlers differ
             between sites.
     """
-    plate = find_data_plate(sites, data_plate)
-    if plate is None:
-        raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
+    plate = need_data_plate(sites, data_plate)
     for site in sites:
         if plate not in site.plates:
             what = f"all sites in the plate '{plate.name}'"

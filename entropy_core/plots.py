@@ -178,7 +178,7 @@ def plot_active(report: EntropyReport, *, backend: str = "matplotlib", figure: A
 
 
 def _history(report: EntropyReport) -> xr.Dataset:
-    tree = report.to_datatree()
-    if "history" not in tree.children:
+    history = report.group("history")
+    if history is None:
         raise ValueError(expected("a report with the history of training", "report", repr(report)))
-    return tree["history"].dataset
+    return history

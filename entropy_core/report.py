@@ -197,8 +197,18 @@ class EntropyReport:
 
         return findings.findings(self, num_dims)
 
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What the report says of itself: its library, its sizes, its thresholds."""
+        return {str(name): value for name, value in self._tree.attrs.items()}
+
+    def group(self, name: str) -> xr.Dataset | None:
+        """A group to read, without a copy; `None` where the report has no such group."""
+        children = self._tree.children
+        return children[name].dataset if name in children else None
+
     def to_datatree(self) -> xr.DataTree:
-        """The groups as an `xarray.DataTree`, for ArviZ's functions."""
+        """A copy of the groups as an `xarray.DataTree`, for ArviZ's functions."""
         return self._tree.copy(deep=True)
 
     def plot(self, *, kind: Kind, backend: str = "matplotlib") -> Any:

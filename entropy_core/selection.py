@@ -1,12 +1,12 @@
 """Choosing the number of latent variables of a linear VAE from its entropies alone."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from entropy_core.checks import check_positive_int, expected
+from entropy_core.checks import check_choice, check_positive_int, expected
 from entropy_core.closed_form import linear_vae_entropy_sum
 
 Count = Literal["paper", "ppca"]
@@ -28,8 +28,7 @@ def num_parameters(data_dim: int, latent_dim: int, count: Count = "paper") -> in
     """
     check_positive_int(data_dim, "data_dim")
     check_positive_int(latent_dim, "latent_dim")
-    if count not in get_args(Count):
-        raise ValueError(expected(f"one of {list(get_args(Count))}", "count", repr(count)))
+    check_choice(count, Count, "count")
     rotations = latent_dim * (latent_dim - 1) // 2 if count == "ppca" else 0
     return latent_dim * data_dim + 1 - rotations
 

@@ -30,7 +30,8 @@ def plot_entropies(
         ValueError: If there is no such backend.
         ImportError: If arviz-plots or the backend is not installed.
     """
-    sites = tables.sites_per_data_point(report.to_datatree())
+    tree = report.to_datatree()
+    sites = tables.sites_per_data_point(tree)
     sign = np.where(sites["role"] == "encoder", 1.0, -1.0)
     columns = np.stack([sites["term"].to_numpy(), sign * sites["entropy"].to_numpy()])
     names = list(sites.index)
@@ -41,7 +42,7 @@ def plot_entropies(
         names = [*(names[i] for i in kept), f"{len(rest)} other sites"]
         columns = np.c_[columns[:, kept], columns[:, rest].sum(1)]
     plot, collection = collection_of(
-        report.to_datatree()["sites"].dataset, ["entropies"], (7.0, 5.0), backend, figure
+        tree["sites"].dataset, ["entropies"], (7.0, 5.0), backend, figure
     )
     target = collection.get_target(None, {"panel": "entropies"})
     for x, values in enumerate(columns):
@@ -84,13 +85,14 @@ def plot_residuals(
         ValueError: If there is no such backend.
         ImportError: If arviz-plots or the backend is not installed.
     """
-    summary = report.summary()
-    rows = summary[summary.index.str.startswith("residual of ")]
-    rows = rows.rename(index=lambda label: label.removeprefix("residual of "))
+    # Each data point's share of what is outside the plate, so that the bars add up to the gap.
+    tree = report.to_datatree()
+    sites = tables.sites_per_data_point(tree)
+    rows = sites[sites["role"] != "encoder"][["residual", "residual_mcse"]]
     names = [*rows.index, "gap"]
-    mean, error = np.r_[rows.to_numpy(), summary.loc[["gap"]].to_numpy()].T
+    mean, error = np.r_[rows.to_numpy(), report.summary().loc[["gap"]].to_numpy()].T
     plot, collection = collection_of(
-        report.to_datatree()["sites"].dataset,
+        tree["sites"].dataset,
         ["residuals"],
         (7.0, 1.8 + 0.4 * len(names)),
         backend,

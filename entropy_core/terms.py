@@ -151,6 +151,18 @@ def find_data_plate(sites: Sequence[SiteTerms], name: str | None = None) -> Plat
     return outermost
 
 
+def need_data_plate(sites: Sequence[SiteTerms], name: str | None = None) -> Plate:
+    """The plate over data points, for what cannot do without one; see `find_data_plate`.
+
+    Raises:
+        ValueError: If no plate holds all observed sites, and as `find_data_plate` does.
+    """
+    plate = find_data_plate(sites, name)
+    if plate is None:
+        raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
+    return plate
+
+
 def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELBOTerms:
     """Sums the records of one pair of traces into the three terms and the three entropies.
 

@@ -7,7 +7,7 @@ from entropy_core.report import EntropyReport
 
 def render(report: EntropyReport) -> str:
     """The report as a person reads it on a terminal: the numbers, and what they mean."""
-    attrs, latents = report.to_datatree().attrs, report.latents()
+    attrs, latents = report.attrs, report.latents()
     lines = [
         f"Entropy report · {attrs['inference_library']} {attrs['inference_library_version']}",
         f"{report.size}, {attrs['num_particles']} draws each, {report.units}",

@@ -11,10 +11,9 @@ from entropy_core.batch import (
     BAGGINSTerms,
     BatchSites,
     batch_sites,
-    check_choice,
     observed_site,
 )
-from entropy_core.checks import check_number, expected
+from entropy_core.checks import check_choice, check_number, expected
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo, elbo_terms
 from numpyro_entropy.elbos.base import TermsELBO, Traces

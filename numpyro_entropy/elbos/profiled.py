@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import MultivariateNormal, Normal
 
-from entropy_core.batch import batch_plate, check_choice, check_full
-from entropy_core.checks import expected
+from entropy_core.batch import batch_plate, check_full
+from entropy_core.checks import check_choice, expected
 from entropy_core.records import SiteTerms
 from entropy_core.terms import ELBOTerms, elbo, elbo_terms, is_mean_field
 from numpyro_entropy.elbos.base import TermsELBO, Traces

@@ -10,7 +10,7 @@ from jaxtyping import Array
 from entropy_core.checks import check_non_negative, check_weight, expected
 from entropy_core.importance import common_scale
 from entropy_core.records import Role, SiteTerms
-from entropy_core.terms import check_free_bits, elbo, find_data_plate
+from entropy_core.terms import check_free_bits, elbo, need_data_plate
 from numpyro_entropy.elbos.base import TermsELBO, Traces
 from numpyro_entropy.terms import latent_terms
 
@@ -121,9 +121,7 @@ class Standard_ELBO(TermsELBO):
         return reconstruction + rest * jnp.asarray(weight, jnp.result_type(rest))
 
     def _floored_kl(self, sites: Sequence[SiteTerms], traces: Traces) -> Array:
-        plate = find_data_plate(sites, self.data_plate)
-        if plate is None:
-            raise ValueError(expected("a plate that holds all observed sites", "model", "none"))
+        plate = need_data_plate(sites, self.data_plate)
         latents, untreated = latent_terms(traces[0], traces[1], plate)
         check_free_bits(sites, untreated)
         scale = common_scale([site for site in sites if site.role in ("encoder", "prior")])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from entropy_core.batch import batch_plate, check_choice, check_full
-from entropy_core.checks import expected
+from entropy_core.batch import batch_plate, check_full
+from entropy_core.checks import check_choice, expected
 from entropy_core.records import SiteTerms
 from entropy_core.terms import ELBOTerms, average, elbo, elbo_terms, is_mean_field
 from pyro_entropy.elbos.base import TermsELBO, Traces

@@ -228,13 +228,24 @@ def test_residuals_have_two_standard_errors_and_add_up(report):
     np.testing.assert_allclose(
         [box.x0 if abs(box.x0) > abs(box.x1) else box.x1 for box, _ in found], residuals(report)
     )
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["z", "x", "gap"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["prior z", "decoder x", "gap"]
     whiskers = [np.ptp(line.get_xdata()) for line in curves(axes)]
     errors = summary["mcse"][["residual of z", "residual of x", "gap"]]
     np.testing.assert_allclose(whiskers, 4 * errors, atol=1e-9)
     low, high = axes.get_xlim()
     ends = [x for line in curves(axes) for x in line.get_xdata()]
     assert low < min(0.0, *ends) < max(0.0, *ends) < high
+
+
+def test_residuals_outside_the_plate_are_each_data_points_share():
+    plate = Plate("data", -1, 4, 4)
+    sites = [
+        site("w", "prior", np.ones(()), np.ones(())),
+        site("x", "decoder", np.ones(4), np.ones(4), [plate]),
+    ]
+    report = report_of([trace(sites)])
+    found = [box.x1 for box, _ in boxes(panel(plot_residuals(report), "residuals"))]
+    np.testing.assert_allclose(found, [2 / 4, 2, 2.5])
 
 
 def test_residuals_of_one_draw_have_no_errors(make_report):
