@@ -1,6 +1,8 @@
 """For all tests and doctests: shapes are checked at run time, and JAX has double precision."""
 
+import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -9,6 +11,12 @@ import pyro
 import pytest
 import torch
 from jaxtyping import install_import_hook
+
+# Compiling without these emitters takes two thirds of the time. XLA stops at a flag that it does not
+# know, so that others than this version go without.
+if version("jaxlib").startswith("0.10."):
+    flags = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] = " ".join(flags)
 
 # Before the packages are imported, so that every annotated shape is checked in every call.
 install_import_hook(["entropy_core", "numpyro_entropy", "pyro_entropy"], "beartype.beartype")

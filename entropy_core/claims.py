@@ -11,7 +11,7 @@ parametrisation: the arithmetic is NumPy's, the Jacobian comes from either backe
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,11 @@ from entropy_core.directions import Array, Direction, Jacobian, search
 
 Verdict = Literal["holds", "not converged", "no claim"]
 
+# What counts as zero, in nats per data point.
+TOLERANCE = 1e-3
+# What is within so many Monte-Carlo standard errors of zero may be zero.
+STANDARD_ERRORS = 3.0
+
 
 class SiteClaim(NamedTuple):
     """The residual of a site, or of sites that share parameters, and the claim of the theorem.
@@ -29,18 +34,20 @@ class SiteClaim(NamedTuple):
     Args:
         sites: The sites.
         residual: The sum of their residuals, in nats per data point.
+        mcse: The Monte-Carlo standard error of the residual; NaN from a single draw.
         gradient_part: `<grad F, beta>`, which is zero at a stationary point.
         rest: What the direction does not explain, `residual - gradient_part - base_measure`.
         base_measure: `E_q[log h] - E_q E_p[log h]` where the base measure `h` is not constant.
         misfit: `|eta - J beta| / |eta|`, 0 where the theorem's direction exists, NaN where there
             is nothing to look for.
-        verdict: `"holds"` where all parts are below the tolerance, `"not converged"` where only the
-            gradient is not, `"no claim"` elsewhere.
+        verdict: `"holds"` where no part is beyond the tolerance and three of its standard errors,
+            `"not converged"` where only the gradient is, `"no claim"` elsewhere.
         reason: Why, in words.
     """
 
     sites: tuple[str, ...]
     residual: float
+    mcse: float
     gradient_part: float
     rest: float
     base_measure: float
@@ -73,31 +80,30 @@ class Linearised(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the data say of a model and guide, in nats per data point.
+    """What one draw for each data point says of a model and guide, in nats per data point.
 
     Args:
         gradient: That of the ELBO, `(P,)`.
         residuals: The residual of each model site.
         base_measures: `E_q[log h] - E_q E_p[log h]` of sites whose base measure is not constant.
+        untreated: Why a site has no residual, or one without an entropy in it.
     """
 
     gradient: Array
     residuals: Mapping[str, float]
     base_measures: Mapping[str, float]
+    untreated: Mapping[str, str]
 
 
-def mean_evidence(evidence: Sequence[Evidence], weights: Sequence[int]) -> Evidence:
-    """The evidence of several batches or draws, weighted by their numbers of data points."""
+def mean_evidence(mean: Evidence, other: Evidence, share: float) -> Evidence:
+    """The mean of the evidence of some batches and of another one, which has a share in it."""
 
-    def mean(values: list[Any]) -> Any:
-        return np.average(np.array(values), axis=0, weights=weights)
+    def mixed(name: str) -> dict[str, float]:
+        old, new = getattr(mean, name), getattr(other, name)
+        return {site: old[site] + share * (new[site] - old[site]) for site in old}
 
-    def means(name: str) -> dict[str, float]:
-        found = [getattr(e, name) for e in evidence]
-        return {site: float(mean([values[site] for values in found])) for site in found[0]}
-
-    gradient = mean([e.gradient for e in evidence])
-    return Evidence(gradient, means("residuals"), means("base_measures"))
+    gradient = mean.gradient + share * (other.gradient - mean.gradient)
+    return Evidence(gradient, mixed("residuals"), mixed("base_measures"), mean.untreated)
 
 
 def claims_group(claims: Sequence[SiteClaim]) -> xr.Dataset:
@@ -116,13 +122,13 @@ def claims_group(claims: Sequence[SiteClaim]) -> xr.Dataset:
 
 
 def explain(
-    at: Linearised, evidence: Evidence, *, tolerance: float, solved: float
+    at: Linearised, draws: Sequence[Evidence], *, tolerance: float, solved: float
 ) -> list[SiteClaim]:
     """The claim of the theorem for each site, or for sites that share parameters together.
 
     Args:
         at: The model and guide.
-        evidence: What the data say.
+        draws: What all data say, for each draw.
         tolerance: What counts as zero, in nats per data point.
         solved: The relative misfit below which a direction counts as found.
     """
@@ -134,11 +140,21 @@ def explain(
         for group in _sharing({name: touched[name] for name in own})
     ]
     search(at.jacobian, at.arrays, [*own.values(), *scaled.values(), *groups], solved)
+    # Without them the ELBO is another one, and so are its gradient and its stationary points.
+    residuals, reasons = draws[0].residuals, draws[0].untreated
+    left_out = [name for name in at.sites if name not in residuals]
+    partial = f"the ELBO leaves out {', '.join(left_out)}" if left_out else ""
     claims: list[SiteClaim] = []
     done: set[str] = set()
     # A factor of the guide has a residual and is no site of the model.
-    for name in dict.fromkeys([*at.sites, *evidence.residuals]):
+    for name in dict.fromkeys([*at.sites, *residuals]):
         if name in done:
+            continue
+        untreated = reasons.get(name, partial)
+        if untreated:
+            found, error = _mean([e.residuals.get(name, np.nan) for e in draws])
+            numbers = (found, error, 0.0, found, 0.0, np.nan)
+            claims.append(SiteClaim((name,), *numbers, "no claim", untreated))
             continue
         candidates = [d for d in (own.get(name), scaled.get(name)) if d is not None]
         together = [g for g in groups if name in g.sites and g.misfit <= solved]
@@ -148,7 +164,7 @@ def explain(
         sites = best.sites if best else (name,)
         done.update(sites)
         reason = at.reasons.get(name, "" if best else "no parameter that could be scaled")
-        claims.append(_judge(best, sites, evidence, tolerance, reason))
+        claims.append(_judge(best, sites, draws, tolerance, reason))
     return claims
 
 
@@ -164,26 +180,40 @@ def _sharing(touched: Mapping[str, NDArray[np.bool_]]) -> list[tuple[str, ...]]:
 def _judge(
     direction: Direction | None,
     sites: tuple[str, ...],
-    evidence: Evidence,
+    draws: Sequence[Evidence],
     tolerance: float,
     reason: str,
 ) -> SiteClaim:
-    residual = sum(evidence.residuals[name] for name in sites)
-    base_measure = sum(evidence.base_measures.get(name, 0.0) for name in sites)
-    part, misfit = 0.0, np.nan
+    residuals = np.array([sum(e.residuals[name] for name in sites) for e in draws])
+    measures = np.array([sum(e.base_measures.get(name, 0.0) for name in sites) for e in draws])
+    parts, misfit = np.zeros(len(draws)), np.nan
     if direction is not None and direction.beta is not None:
-        part = float(evidence.gradient @ direction.beta) / direction.power
+        parts = np.array([e.gradient @ direction.beta for e in draws]) / direction.power
         misfit = direction.misfit
-    rest = residual - part - base_measure
+    (residual, mcse), (part, _), (base_measure, _) = map(_mean, (residuals, parts, measures))
+    rests = residuals - parts - measures
+    rest, _ = _mean(rests)
     verdict: Verdict = "no claim"
-    if abs(base_measure) > tolerance:
+    if _beyond(measures, tolerance):
         reason = f"its base measure is not constant and adds {base_measure:+.2g} nats"
-    elif abs(rest) > tolerance:
+    elif _beyond(rests, tolerance):
         reason = reason or f"no direction of the parameters scales it alone (misfit {misfit:.2g})"
-    elif abs(part) > tolerance:
+    elif _beyond(parts, tolerance):
         verdict, reason = "not converged", "the ELBO has a gradient along the site's direction"
     else:
         verdict, reason = "holds", "the residual is zero, and the gradient along the direction"
         if direction is None:
             reason = "the residual is zero, though no direction says that it must be"
-    return SiteClaim(sites, residual, part, rest, base_measure, misfit, verdict, reason)
+    return SiteClaim(sites, residual, mcse, part, rest, base_measure, misfit, verdict, reason)
+
+
+def _mean(values: Sequence[float] | Array) -> tuple[float, float]:
+    """The mean over draws, and its standard error."""
+    values = np.asarray(values)
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return float(values.mean()), float(error)
+
+
+def _beyond(values: Array, tolerance: float) -> bool:
+    mean, error = _mean(values)
+    return abs(mean) > max(tolerance, 0.0 if np.isnan(error) else STANDARD_ERRORS * error)

@@ -1,6 +1,6 @@
 """What a report says in plain words: if the gap is real, where it is, and what to do about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,20 +27,31 @@ def findings(report: EntropyReport, num_dims: Mapping[str, int] | None = None) -
             know it, as of one with masks: with it, a finding says how far the scale is off.
 
     Returns:
-        The findings: on the gap, on each site whose residual is not small, on collapsed latents,
-        on training.
+        The findings: on sites that no sum holds, on the gap, on each site whose residual is not
+        small, on collapsed latents, on training.
 
     Example:
         >>> for finding in findings(EntropyReport.load("report.nc")):  # doctest: +SKIP
         ...     print(finding)
     """
     return [
+        *_on_missing_sites(report),
         *_on_the_gap(report),
         *_on_claims(report),
         *_on_sites(report, num_dims or {}),
         *_on_latents(report),
         *_on_training(report),
     ]
+
+
+def _on_missing_sites(report: EntropyReport) -> list[str]:
+    held = set(report.sites()["site_name"])
+    reasons = report.untreated.items()
+    missing = [name for name, why in reasons if name not in held and why != "deterministic"]
+    if not missing:
+        return []
+    names = _names([f"'{name}'" for name in missing])
+    return [f"The ELBO and the entropy sum are without {names}, which could not be treated."]
 
 
 def _on_the_gap(report: EntropyReport) -> list[str]:
@@ -215,6 +226,6 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _names(labels: pd.Index) -> str:
+def _names(labels: Sequence[str] | pd.Index) -> str:
     shown = ", ".join(labels[:MAX_NAMES])
     return shown if len(labels) <= MAX_NAMES else f"{shown} and {len(labels) - MAX_NAMES} more"

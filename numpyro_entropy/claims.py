@@ -1,6 +1,6 @@
 """What the theorem claims for each site of a NumPyro model: the derivatives that it asks for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -10,19 +10,17 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.claims import Evidence, SiteClaim, explain, mean_evidence
+from entropy_core.claims import TOLERANCE, Evidence, SiteClaim, explain, mean_evidence
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo_terms, find_data_plate
 from numpyro_entropy.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.data import arguments_of
 from numpyro_entropy.elbos.base import check_reparameterised
+from numpyro_entropy.enumerated import read_enumeration
 from numpyro_entropy.linearised import float_params, linearise
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.terms import Site, sample_sites, site_terms
-from numpyro_entropy.traces import get_traces, pair_shapes
-
-Sites = Mapping[str, Site]
-Slices = dict[tuple[str, str], slice]
+from numpyro_entropy.terms import Trace, all_terms, sample_sites
+from numpyro_entropy.traces import get_enumerated_traces, pair_shapes
 
 
 def explain_residuals(
@@ -34,7 +32,7 @@ def explain_residuals(
     *,
     batch_size: int = 1000,
     num_particles: int = 1,
-    tolerance: float = 1e-3,
+    tolerance: float = TOLERANCE,
     data_plate: str | None = None,
 ) -> list[SiteClaim]:
     """What the theorem claims for each site of a model, and whether it has converged.
@@ -50,7 +48,7 @@ def explain_residuals(
         rng_key: The key for the draws.
         params: The parameters of model and guide.
         model: The model.
-        guide: The guide, with reparameterised draws.
+        guide: The guide, with draws that are reparameterised or enumerated.
         batches: An array whose first dimension is that of the data points, or an iterable of
             batches: arrays, or tuples of arguments to model and guide. The first one needs more
             data points than a site's direction has parameters.
@@ -65,8 +63,10 @@ def explain_residuals(
 
     Raises:
         ValueError: If there is no batch, a batch has NaN or infinite entries, a number is not
-            positive, `params` are not complete, or the guide lacks a latent site of the model.
-        NotImplementedError: If a site of the guide has no reparameterised draws.
+            positive, `params` are not complete, or the guide lacks a latent site of the model that
+            is not enumerated.
+        NotImplementedError: If a site of the guide has neither reparameterised draws nor all its
+            values.
 
     Example:
         >>> from numpyro_entropy import VAE1
@@ -79,45 +79,83 @@ def explain_residuals(
     """
     check_number(tolerance, "tolerance")
     check_positive_int(num_particles, "num_particles")
+    explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
+    for i, args in enumerate(arguments_of(batches, batch_size)):
+        if i == 0:
+            check_params(params, pair_shapes(model, guide, args, {}))
+        explanation.add(random.fold_in(rng_key, i), params, args)
+    return explanation.claims(tolerance)
 
-    @jax.jit
-    def evidence_of(key: Array, params: Params, args: tuple) -> tuple[Params, Params, Params]:
+
+class Explanation:
+    """Collects batch by batch what `explain_residuals` tells; its arguments are explained there."""
+
+    def __init__(
+        self, model: Callable, guide: Callable, *, num_particles: int, data_plate: str | None
+    ) -> None:
+        self.model, self.guide = model, guide
+        self.num_particles, self.data_plate = num_particles, data_plate
+        self._draws: list[Evidence] = []
+        self._num_data = 0
+        self._untreated: dict[str, str] = {}
+        self._compiled = jax.jit(self._trace_and_read)
+
+    def add(self, rng_key: Array, params: Params, args: tuple) -> None:
+        """Takes in a batch; the first one decides at which draws directions are looked for."""
+        if not self._draws:
+            floats = float_params(params)
+            if not floats:
+                what = "parameters that can be trained"
+                raise ValueError(expected(what, "model` and `guide", "none"))
+            self._solved = float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps ** 0.4)
+            self._at = linearise(rng_key, params, self.model, self.guide, args)
+        keys = random.split(rng_key, self.num_particles)
+        found = [self._evidence(*self._compiled(key, params, args)) for key in keys]
+        num_data = len(args[0]) if args and hasattr(args[0], "shape") else 1
+        self._num_data += num_data
+        share = num_data / self._num_data
+        pairs = zip(self._draws or found, found, strict=True)
+        self._draws = [mean_evidence(mean, other, share) for mean, other in pairs]
+
+    def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
+        """The claims, from all batches together."""
+        if not self._draws:
+            raise ValueError(expected("at least one batch", "batches", "none"))
+        return explain(self._at, self._draws, tolerance=tolerance, solved=self._solved)
+
+    def _evidence(self, grads: Params, *parts: dict[str, Array]) -> Evidence:
+        gradient = np.asarray(ravel_pytree(grads)[0], np.float64)
+        residuals, measures = (
+            {name: value.item() for name, value in jax.device_get(part).items()} for part in parts
+        )
+        return Evidence(gradient, residuals, measures, self._untreated)
+
+    def _trace_and_read(
+        self, rng_key: Array, params: Params, args: tuple
+    ) -> tuple[Params, Params, Params]:
         def elbo(floats: Params) -> tuple[Array, tuple[Params, Params]]:
-            traces, _ = get_traces(key, {**params, **floats}, model, guide, args, {})
+            traces = get_enumerated_traces(
+                rng_key, {**params, **floats}, self.model, self.guide, args
+            )
             check_reparameterised(traces[1])
-            sites = site_terms(*traces, rng_key=key)
-            terms = elbo_terms(sites, data_plate)
-            measures = _base_measures(sample_sites(traces[0]), sites, data_plate)
+            sites, untreated = all_terms(*traces, rng_key=rng_key)
+            # What is no number goes around the compiler.
+            self._untreated.update(untreated)
+            terms = elbo_terms(sites, self.data_plate)
+            measures = _base_measures(*traces, sites, self.data_plate)
             return terms.elbo, (terms.residuals, measures)
 
         grads, (residuals, measures) = jax.grad(elbo, has_aux=True)(float_params(params))
         return grads, residuals, measures
 
-    at, evidence, weights = None, [], []
-    for i, args in enumerate(arguments_of(batches, batch_size)):
-        if at is None:
-            check_params(params, pair_shapes(model, guide, args, {}))
-            if not float_params(params):
-                what = "parameters that can be trained"
-                raise ValueError(expected(what, "model` and `guide", "none"))
-            at = linearise(rng_key, params, model, guide, args)
-        for key in random.split(random.fold_in(rng_key, i), num_particles):
-            grads, *parts = jax.device_get(evidence_of(key, params, args))
-            gradient = np.asarray(ravel_pytree(grads)[0], np.float64)
-            numbers = ({name: float(value) for name, value in part.items()} for part in parts)
-            evidence.append(Evidence(gradient, *numbers))
-            weights.append(len(args[0]) if args and hasattr(args[0], "shape") else 1)
-    if at is None:
-        raise ValueError(expected("at least one batch", "batches", "none"))
-    solved = float(jnp.finfo(ravel_pytree(float_params(params))[0].dtype).eps ** 0.4)
-    return explain(at, mean_evidence(evidence, weights), tolerance=tolerance, solved=solved)
-
 
 def _base_measures(
-    model_sites: Sites, sites: list[SiteTerms], data_plate: str | None
+    model_trace: Trace, guide_trace: Trace, sites: list[SiteTerms], data_plate: str | None
 ) -> dict[str, Array]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
     plate, found = find_data_plate(sites, data_plate), {}
+    model_sites = sample_sites(model_trace)
+    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
     for record in sites:
         if record.role not in ("prior", "decoder"):
             continue
@@ -125,5 +163,6 @@ def _base_measures(
         at_draw = log_base_measure(site["fn"], site["value"])
         mean = mean_log_base_measure(site["fn"])
         if at_draw is not None and mean is not None:
-            found[record.name] = record.total(at_draw - mean) / (plate.full_size if plate else 1)
+            total = record.total(enumeration.mean(at_draw - mean))
+            found[record.name] = total / (plate.full_size if plate else 1)
     return found

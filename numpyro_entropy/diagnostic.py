@@ -10,18 +10,19 @@ from jaxtyping import Array
 from numpyro.infer import ELBO
 
 from entropy_core.accumulate import Accumulator
-from entropy_core.checks import check_outside, check_positive_int
+from entropy_core.checks import check_number, check_outside, check_positive_int
+from entropy_core.claims import TOLERANCE
 from entropy_core.groups import CollapseThresholds
 from entropy_core.records import TraceTerms, joined, summed
 from entropy_core.report import EntropyReport
 from entropy_core.terms import find_data_plate
+from numpyro_entropy.claims import Explanation
 from numpyro_entropy.data import arguments_of
-from numpyro_entropy.enumerated import enumerating
 from numpyro_entropy.monitor import Monitor
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.support import outside_support
 from numpyro_entropy.terms import Trace, all_terms, latent_terms
-from numpyro_entropy.traces import get_traces, pair_shapes
+from numpyro_entropy.traces import get_enumerated_traces, pair_shapes
 
 
 class EntropySumDiagnostic:
@@ -88,6 +89,8 @@ class EntropySumDiagnostic:
         batches: Array | np.ndarray | Iterable,
         *,
         batch_size: int = 1000,
+        explain: bool = False,
+        tolerance: float = TOLERANCE,
     ) -> EntropyReport:
         """Passes once over the data.
 
@@ -97,21 +100,65 @@ class EntropySumDiagnostic:
             batches: An array whose first dimension is that of the data points, or an iterable of
                 batches: arrays, or tuples of arguments to model and guide.
             batch_size: How many data points to look at together, where `batches` is an array.
+            explain: Whether the report says what the theorem claims for each site, as
+                `explain_residuals` does; the pass then draws as often again, with gradients.
+            tolerance: What counts as zero for these claims, in nats per data point.
 
         Raises:
             ValueError: If there is no batch, a batch has NaN or infinite entries or observations
-                outside their support, `params` are not complete, or the guide lacks a latent site
-                of the model that is not enumerated.
+                outside their support, `params` are not complete, `tolerance` is not positive, or
+                the guide lacks a latent site of the model that is not enumerated.
+            NotImplementedError: If `explain` is asked for and a site of the guide has neither
+                reparameterised draws nor all its values.
         """
-        sums = Accumulator(self.thresholds.kl_epsilon)
-        for i, args in enumerate(arguments_of(batches, batch_size)):
-            if i == 0:
-                check_params(params, pair_shapes(self.model, self.guide, args, {}))
-            keys = random.split(random.fold_in(rng_key, i), self.num_particles)
-            draws = [jax.device_get(self._particle(key, params, args)) for key in keys]
-            check_outside(draws[0][1])
-            sums.add([terms for terms, _ in draws])
-        return self._report(sums)
+        check_number(tolerance, "tolerance")
+        if not explain:
+            return self.report(self.accumulate(rng_key, params, batches, batch_size=batch_size))
+        explanation = Explanation(
+            self.model,
+            self.guide,
+            num_particles=self.num_particles,
+            data_plate=self.data_plate,
+        )
+        sums = self._accumulate(rng_key, params, batches, batch_size, explanation.add)
+        return self.report(sums).with_claims(explanation.claims(tolerance))
+
+    def accumulate(
+        self,
+        rng_key: Array,
+        params: Params,
+        batches: Array | np.ndarray | Iterable,
+        *,
+        batch_size: int = 1000,
+    ) -> Accumulator:
+        """Passes over a part of the data, for `report`.
+
+        What other passes have seen, such as those of other processes, is added with
+        `Accumulator.merge`. The arguments and errors are those of `run`.
+
+        Example:
+            >>> from numpyro_entropy import VAE1
+            >>> vae, key = VAE1(4, 2), random.key(0)
+            >>> params, x = vae.init(key), random.uniform(key, (100, 4))
+            >>> diagnostic = EntropySumDiagnostic(vae.model, vae.guide)
+            >>> sums = diagnostic.accumulate(key, params, x[:50])
+            >>> sums.merge(diagnostic.accumulate(random.key(1), params, x[50:]))
+            >>> diagnostic.report(sums).size
+            '100 data points'
+        """
+        return self._accumulate(rng_key, params, batches, batch_size, None)
+
+    def report(self, sums: Accumulator) -> EntropyReport:
+        """The report on all that has been accumulated.
+
+        Raises:
+            ValueError: If that is nothing.
+        """
+        # An objective of the host has no such attribute.
+        no_claim = getattr(self.objective, "no_claim", None)
+        return EntropyReport.from_accumulator(
+            sums, self.thresholds, library=numpyro, no_claim=no_claim
+        )
 
     def from_traces(
         self, model_trace: Trace, guide_trace: Trace, *, rng_key: Array | None = None
@@ -124,7 +171,7 @@ class EntropySumDiagnostic:
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([jax.device_get(self._read(model_trace, guide_trace, rng_key))])
-        return self._report(sums)
+        return self.report(sums)
 
     def monitor(self) -> Monitor:
         """Runs this diagnostic now and then in a training loop, and keeps the course of training.
@@ -133,21 +180,31 @@ class EntropySumDiagnostic:
         """
         return Monitor(self.run)
 
-    def _report(self, sums: Accumulator) -> EntropyReport:
-        # An objective of the host has no such attribute.
-        no_claim = getattr(self.objective, "no_claim", None)
-        return EntropyReport.from_accumulator(
-            sums, self.thresholds, library=numpyro, no_claim=no_claim
-        )
+    def _accumulate(
+        self,
+        rng_key: Array,
+        params: Params,
+        batches: Array | np.ndarray | Iterable,
+        batch_size: int,
+        also: Callable[[Array, Params, tuple], None] | None,
+    ) -> Accumulator:
+        sums = Accumulator(self.thresholds.kl_epsilon)
+        for i, args in enumerate(arguments_of(batches, batch_size)):
+            if i == 0:
+                check_params(params, pair_shapes(self.model, self.guide, args, {}))
+            batch_key = random.fold_in(rng_key, i)
+            keys = random.split(batch_key, self.num_particles)
+            draws = [jax.device_get(self._particle(key, params, args)) for key in keys]
+            check_outside(draws[0][1])
+            sums.add([terms for terms, _ in draws])
+            if also:
+                also(batch_key, params, args)
+        return sums
 
     def _trace_and_read(
         self, rng_key: Array, params: Params, args: tuple
     ) -> tuple[TraceTerms, dict[str, Array]]:
-        traces, _ = get_traces(rng_key, params, self.model, self.guide, args, {})
-        model, guide = enumerating(self.model, self.guide, *traces)
-        if model is not self.model or guide is not self.guide:
-            # Compiled, the first pair of traces costs nothing: its values are not used.
-            traces, _ = get_traces(rng_key, params, model, guide, args, {})
+        traces = get_enumerated_traces(rng_key, params, self.model, self.guide, args)
         return self._read(*traces, rng_key), outside_support(traces[0])
 
     def _read(self, model_trace: Trace, guide_trace: Trace, rng_key: Array | None) -> TraceTerms:

@@ -36,6 +36,10 @@ class Enumeration:
     marginalised: dict[str, int] = field(default_factory=dict)
     untreated: tuple[tuple[str, str], ...] = ()
 
+    def is_marginal(self, values: Array) -> bool:
+        """Whether the weights of `values` are responsibilities, which depend on all draws."""
+        return any(_has(values, dim) for dim in self.marginalised.values())
+
     def mean(self, values: Array) -> Array:
         """Averages over the values of the enumerated sites, whose dimensions are left with size 1.
 

@@ -14,9 +14,11 @@ from numpyro.handlers import replay, seed, substitute, trace
 
 from entropy_core.claims import Linearised
 from entropy_core.directions import Jacobian, sampled_rows
+from numpyro_entropy.enumerated import enumerating
 from numpyro_entropy.natural import natural_parameters, parameters_of, unwrapped
 from numpyro_entropy.params import Params
 from numpyro_entropy.terms import Site, sample_sites
+from numpyro_entropy.traces import get_traces
 
 Sites = Mapping[str, Site]
 Slices = dict[tuple[str, str], slice]
@@ -54,6 +56,8 @@ def linearise(
         seen.update(model=model_sites, guide=guide_sites, slices=found.slices)
         return found.values
 
+    traces, _ = get_traces(rng_key, params, model, guide, args, {})
+    model, guide = enumerating(model, guide, *traces)
     guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args)
     still = {
         name: jnp.zeros_like(site["value"])
@@ -91,7 +95,11 @@ def linearise(
         weights = jnp.zeros_like(values).at[own].set(1.0)
         if any(jnp.any(shift) for shift in pull(weights)[1].values()):
             continue
-        shift = guide_sites[name]["value"] - prior.mean
+        value = guide_sites[name]["value"]
+        if jnp.broadcast_shapes(prior.mean.shape, value.shape) != value.shape:
+            # As the prior of a component, which has a centre for each value of another site.
+            continue
+        shift = value - prior.mean
         target = -np.asarray(push(jnp.zeros_like(flat), {**still, name: shift}), np.float64)
         for (role, _), where in slices.items():
             if role == "guide":

@@ -153,7 +153,7 @@ def all_terms(
             # In the sum over values the host applies no mask to the site itself.
             site = unmasked(site)
             records.append(_responsibilities(site, enumeration))
-        elif closed_form:
+        elif closed_form and not enumeration.is_marginal(log_prob_of(site)):
             cross_entropy = _cross_entropy(name, model_sites, guide_sites)
         try:
             entropy = _model_entropy(site, entropy_samples, rng_key)

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.util import check_model_guide_match
 
+from numpyro_entropy.enumerated import enumerating
 from numpyro_entropy.params import Params, params_of
 from numpyro_entropy.terms import Trace
 
@@ -32,13 +33,26 @@ def get_traces(
     model_trace = trace(
         substitute(replay(seed(model, model_key), guide_trace), data=params)
     ).get_trace(*args, **kwargs)
-    # Where sites of the guide are enumerated, what depends on them has all their values.
-    if not any("_enumerate_dim" in site.get("infer", {}) for site in guide_trace.values()):
+    # Where sites are enumerated, what depends on them has all their values.
+    sites = (*guide_trace.values(), *model_trace.values())
+    if not any("_enumerate_dim" in site.get("infer", {}) for site in sites):
         check_model_guide_match(model_trace, guide_trace)
     return (model_trace, guide_trace), {
         **_mutable_state(guide_trace),
         **_mutable_state(model_trace),
     }
+
+
+def get_enumerated_traces(
+    rng_key: Array, params: Params, model: Callable, guide: Callable, args: tuple
+) -> tuple[Trace, Trace]:
+    """Traces a pair as `get_traces` does, with all values of the sites that ask for them."""
+    traces, _ = get_traces(rng_key, params, model, guide, args, {})
+    pair = enumerating(model, guide, *traces)
+    if pair != (model, guide):
+        # Compiled, the first pair of traces costs nothing: its values are not used.
+        traces, _ = get_traces(rng_key, params, *pair, args, {})
+    return traces
 
 
 def _mutable_state(site_trace: Trace) -> dict[str, Any]:

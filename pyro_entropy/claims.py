@@ -1,23 +1,25 @@
 """What the theorem claims for each site of a Pyro model: the derivatives that it asks for."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.enum import get_importance_trace
+from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.claims import Evidence, SiteClaim, explain, mean_evidence
+from entropy_core.claims import TOLERANCE, Evidence, SiteClaim, explain, mean_evidence
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo_terms, find_data_plate
 from pyro_entropy.base_measures import log_base_measure, mean_log_base_measure
 from pyro_entropy.data import arguments_of, evaluating
 from pyro_entropy.elbos.base import check_reparameterised
+from pyro_entropy.enumerated import enumerating, read_enumeration
 from pyro_entropy.linearised import Params, linearise
-from pyro_entropy.terms import Site, sample_sites, site_terms
+from pyro_entropy.terms import all_terms, sample_sites
 
 
 def explain_residuals(
@@ -27,7 +29,7 @@ def explain_residuals(
     *,
     batch_size: int = 1000,
     num_particles: int = 1,
-    tolerance: float = 1e-3,
+    tolerance: float = TOLERANCE,
     data_plate: str | None = None,
 ) -> list[SiteClaim]:
     """What the theorem claims for each site of a model, and whether it has converged.
@@ -41,7 +43,7 @@ def explain_residuals(
 
     Args:
         model: The model.
-        guide: The guide, with reparameterised draws.
+        guide: The guide, with draws that are reparameterised or enumerated.
         batches: A tensor whose first dimension is that of the data points, or an iterable of
             batches: tensors, or tuples of arguments to model and guide. The first one needs more
             data points than a site's direction has parameters.
@@ -56,8 +58,9 @@ def explain_residuals(
 
     Raises:
         ValueError: If there is no batch, a batch has NaN or infinite entries, a number is not
-            positive, or the guide lacks a latent site of the model.
-        NotImplementedError: If a site of the guide has no reparameterised draws.
+            positive, or the guide lacks a latent site of the model that is not enumerated.
+        NotImplementedError: If a site of the guide has neither reparameterised draws nor all its
+            values.
 
     Example:
         >>> from pyro_entropy import VAE1
@@ -69,25 +72,55 @@ def explain_residuals(
     """
     check_number(tolerance, "tolerance")
     check_positive_int(num_particles, "num_particles")
-    at, evidence, weights = None, [], []
-    with evaluating(model, guide), torch.enable_grad():
+    explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
+    with evaluating(model, guide):
         for args in arguments_of(batches, batch_size):
-            if at is None:
-                params = _params(model, guide, args)
-                at = linearise(model, guide, params, args)
-                solved = torch.finfo(next(iter(params.values())).dtype).eps ** 0.4
-            for _ in range(num_particles):
-                evidence.append(_evidence(model, guide, params, args, data_plate))
-                weights.append(len(args[0]) if args and isinstance(args[0], Tensor) else 1)
-    if at is None:
-        raise ValueError(expected("at least one batch", "batches", "none"))
-    return explain(at, mean_evidence(evidence, weights), tolerance=tolerance, solved=solved)
+            explanation.add(args)
+    return explanation.claims(tolerance)
+
+
+class Explanation:
+    """Collects batch by batch what `explain_residuals` tells; its arguments are explained there."""
+
+    def __init__(
+        self, model: Callable, guide: Callable, *, num_particles: int, data_plate: str | None
+    ) -> None:
+        self.model, self.guide = model, guide
+        self.num_particles, self.data_plate = num_particles, data_plate
+        self._pair: tuple[Callable, Callable, int | float] | None = None
+        self._draws: list[Evidence] = []
+        self._num_data = 0
+
+    @torch.enable_grad()
+    def add(self, args: tuple) -> None:
+        """Takes in a batch; the first one decides at which draws directions are looked for."""
+        if self._pair is None:
+            self._params = _params(self.model, self.guide, args)
+            self._pair = enumerating(self.model, self.guide, args)
+            self._at = linearise(*self._pair[:2], self._params, args)
+        found = [
+            _evidence(*self._pair, self._params, args, self.data_plate)
+            for _ in range(self.num_particles)
+        ]
+        num_data = len(args[0]) if args and isinstance(args[0], Tensor) else 1
+        self._num_data += num_data
+        share = num_data / self._num_data
+        pairs = zip(self._draws or found, found, strict=True)
+        self._draws = [mean_evidence(mean, other, share) for mean, other in pairs]
+
+    def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
+        """The claims, from all batches together."""
+        if not self._draws:
+            raise ValueError(expected("at least one batch", "batches", "none"))
+        solved = torch.finfo(next(iter(self._params.values())).dtype).eps ** 0.4
+        return explain(self._at, self._draws, tolerance=tolerance, solved=solved)
 
 
 def _params(model: Callable, guide: Callable, args: tuple) -> Params:
     """The unconstrained parameters that SVI would train."""
     with poutine.trace(param_only=True) as capture:
-        get_importance_trace("flat", float("inf"), model, guide, args, {})
+        guide_trace = poutine.trace(guide).get_trace(*args)
+        poutine.replay(model, trace=guide_trace)(*args)
     sites: dict[str, Any] = capture.trace.nodes
     found = {name: site["value"].unconstrained() for name, site in sites.items()}
     trained = {n: p for n, p in found.items() if p.requires_grad and p.is_floating_point()}
@@ -97,28 +130,41 @@ def _params(model: Callable, guide: Callable, args: tuple) -> Params:
 
 
 def _evidence(
-    model: Callable, guide: Callable, params: Params, args: tuple, data_plate: str | None
+    model: Callable,
+    guide: Callable,
+    max_plate_nesting: int | float,
+    params: Params,
+    args: tuple,
+    data_plate: str | None,
 ) -> Evidence:
-    traces = get_importance_trace("flat", float("inf"), model, guide, args, {})
-    check_reparameterised(traces[1])
-    sites = site_terms(*traces)
+    model_trace, guide_trace = get_importance_trace(
+        "flat", max_plate_nesting, model, guide, args, {}
+    )
+    check_reparameterised(guide_trace)
+    sites, untreated = all_terms(model_trace, guide_trace)
     terms = elbo_terms(sites, data_plate)
-    grads = torch.autograd.grad(terms.elbo, list(params.values()), allow_unused=True)
+    grads: tuple[Tensor | None, ...] = (None,) * len(params)
+    # Where all sites are left out of the sums, nothing is left to differentiate.
+    if isinstance(terms.elbo, Tensor):
+        grads = torch.autograd.grad(terms.elbo, list(params.values()), allow_unused=True)
     flat = [
         torch.zeros_like(p) if g is None else g for p, g in zip(params.values(), grads, strict=True)
     ]
     return Evidence(
         torch.cat([g.flatten() for g in flat]).double().cpu().numpy(),
         {name: value.item() for name, value in terms.residuals.items()},
-        _base_measures(sample_sites(traces[0]), sites, data_plate),
+        _base_measures(model_trace, guide_trace, sites, data_plate),
+        dict(untreated),
     )
 
 
 def _base_measures(
-    model_sites: Mapping[str, Site], sites: list[SiteTerms], data_plate: str | None
+    model_trace: Trace, guide_trace: Trace, sites: list[SiteTerms], data_plate: str | None
 ) -> dict[str, float]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
     plate, found = find_data_plate(sites, data_plate), {}
+    model_sites = sample_sites(model_trace)
+    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
     for record in sites:
         if record.role not in ("prior", "decoder"):
             continue
@@ -127,5 +173,6 @@ def _base_measures(
         mean = mean_log_base_measure(site["fn"])
         if at_draw is not None and mean is not None:
             values = scale_and_mask(at_draw - mean, mask=site["mask"])
-            found[record.name] = record.total(values).item() / (plate.full_size if plate else 1)
+            total = record.total(enumeration.mean(values)).item()
+            found[record.name] = total / (plate.full_size if plate else 1)
     return found

@@ -5,18 +5,19 @@ from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer import ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.accumulate import Accumulator
-from entropy_core.checks import check_positive_int
+from entropy_core.checks import check_number, check_positive_int
+from entropy_core.claims import TOLERANCE
 from entropy_core.groups import CollapseThresholds
 from entropy_core.records import TraceTerms, joined, map_arrays, summed
 from entropy_core.report import EntropyReport
 from entropy_core.terms import find_data_plate
+from pyro_entropy.claims import Explanation
 from pyro_entropy.data import arguments_of, evaluating
 from pyro_entropy.enumerated import enumerating
 from pyro_entropy.monitor import Monitor
@@ -78,26 +79,70 @@ class EntropySumDiagnostic:
         self.thresholds = thresholds
         self.objective = objective
 
-    @torch.no_grad()
-    def run(self, batches: Tensor | Iterable, *, batch_size: int = 1000) -> EntropyReport:
+    def run(
+        self,
+        batches: Tensor | Iterable,
+        *,
+        batch_size: int = 1000,
+        explain: bool = False,
+        tolerance: float = TOLERANCE,
+    ) -> EntropyReport:
         """Passes once over the data, with modules in evaluation mode.
 
         Args:
             batches: A tensor whose first dimension is that of the data points, or an iterable of
                 batches: tensors, or tuples of arguments to model and guide.
             batch_size: How many data points to look at together, where `batches` is a tensor.
+            explain: Whether the report says what the theorem claims for each site, as
+                `explain_residuals` does; the pass then draws as often again, with gradients.
+            tolerance: What counts as zero for these claims, in nats per data point.
 
         Raises:
-            ValueError: If there is no batch, a batch has NaN or infinite entries, or the guide
-                lacks a latent site of the model that is not enumerated.
+            ValueError: If there is no batch, a batch has NaN or infinite entries, `tolerance` is
+                not positive, or the guide lacks a latent site of the model that is not enumerated.
+            NotImplementedError: If `explain` is asked for and a site of the guide has neither
+                reparameterised draws nor all its values.
         """
-        sums = Accumulator(self.thresholds.kl_epsilon)
-        with evaluating(self.model, self.guide):
-            pair = None
-            for args in arguments_of(batches, batch_size):
-                pair = pair or self._pair(args)
-                sums.add([self._particle(*pair, args) for _ in range(self.num_particles)])
-        return self._report(sums)
+        check_number(tolerance, "tolerance")
+        if not explain:
+            return self.report(self.accumulate(batches, batch_size=batch_size))
+        explanation = Explanation(
+            self.model,
+            self.guide,
+            num_particles=self.num_particles,
+            data_plate=self.data_plate,
+        )
+        sums = self._accumulate(batches, batch_size, explanation.add)
+        return self.report(sums).with_claims(explanation.claims(tolerance))
+
+    def accumulate(self, batches: Tensor | Iterable, *, batch_size: int = 1000) -> Accumulator:
+        """Passes over a part of the data, for `report`.
+
+        What other passes have seen, such as those of other processes, is added with
+        `Accumulator.merge`. The arguments and errors are those of `run`.
+
+        Example:
+            >>> from pyro_entropy import VAE1
+            >>> vae, x = VAE1(4, 2), torch.rand(100, 4)
+            >>> diagnostic = EntropySumDiagnostic(vae.model, vae.guide)
+            >>> sums = diagnostic.accumulate(x[:60])
+            >>> sums.merge(diagnostic.accumulate(x[60:]))
+            >>> diagnostic.report(sums).size
+            '100 data points'
+        """
+        return self._accumulate(batches, batch_size, None)
+
+    def report(self, sums: Accumulator) -> EntropyReport:
+        """The report on all that has been accumulated.
+
+        Raises:
+            ValueError: If that is nothing.
+        """
+        # An objective of the host has no such attribute.
+        no_claim = getattr(self.objective, "no_claim", None)
+        return EntropyReport.from_accumulator(
+            sums, self.thresholds, library=pyro, no_claim=no_claim
+        )
 
     @torch.no_grad()
     def from_traces(self, model_trace: Trace, guide_trace: Trace) -> EntropyReport:
@@ -108,7 +153,7 @@ class EntropySumDiagnostic:
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
         sums.add([self._read(model_trace, guide_trace)])
-        return self._report(sums)
+        return self.report(sums)
 
     def monitor(self) -> Monitor:
         """Runs this diagnostic now and then in a training loop, and keeps the course of training.
@@ -117,22 +162,18 @@ class EntropySumDiagnostic:
         """
         return Monitor(self.run)
 
-    def _report(self, sums: Accumulator) -> EntropyReport:
-        # An objective of the host has no such attribute.
-        no_claim = getattr(self.objective, "no_claim", None)
-        return EntropyReport.from_accumulator(
-            sums, self.thresholds, library=pyro, no_claim=no_claim
-        )
-
-    def _pair(self, args: tuple) -> tuple[Callable, Callable, int | float]:
-        # One look at what asks for enumeration, which leaves the draws to come as they are.
-        state = pyro.util.get_rng_state()
-        with poutine.block():
-            guide_trace = poutine.trace(self.guide).get_trace(*args)
-            model = poutine.replay(self.model, trace=guide_trace)
-            model_trace = poutine.trace(model).get_trace(*args)
-        pyro.util.set_rng_state(state)
-        return enumerating(self.model, self.guide, model_trace, guide_trace)
+    @torch.no_grad()
+    def _accumulate(
+        self, batches: Tensor | Iterable, batch_size: int, also: Callable[[tuple], None] | None
+    ) -> Accumulator:
+        sums, pair = Accumulator(self.thresholds.kl_epsilon), None
+        with evaluating(self.model, self.guide):
+            for args in arguments_of(batches, batch_size):
+                pair = pair or enumerating(self.model, self.guide, args)
+                sums.add([self._particle(*pair, args) for _ in range(self.num_particles)])
+                if also:
+                    also(args)
+        return sums
 
     def _particle(
         self, model: Callable, guide: Callable, max_plate_nesting: int | float, args: tuple

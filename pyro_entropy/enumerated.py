@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pyro.poutine import Trace
+from pyro import poutine
 from pyro.poutine.enum_messenger import EnumMessenger
+from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor
 
 from pyro_entropy.sites import Site, log_prob_of, plates_of, sample_sites, unmasked
@@ -34,6 +35,10 @@ class Enumeration:
     weights: dict[int, Tensor] = field(default_factory=dict)
     marginalised: dict[str, int] = field(default_factory=dict)
     untreated: tuple[tuple[str, str], ...] = ()
+
+    def is_marginal(self, values: Tensor) -> bool:
+        """Whether the weights of `values` are responsibilities, which depend on all draws."""
+        return any(_has(values, dim) for dim in self.marginalised.values())
 
     def mean(self, values: Tensor) -> Tensor:
         """Averages over the values of the enumerated sites, whose dimensions are left with size 1.
@@ -95,22 +100,27 @@ def read_enumeration(model_sites: dict[str, Site], guide_sites: dict[str, Site])
 
 
 def enumerating(
-    model: Callable, guide: Callable, model_trace: Trace, guide_trace: Trace
+    model: Callable, guide: Callable, args: tuple
 ) -> tuple[Callable, Callable, int | float]:
     """Makes a model and guide draw as `TraceEnum_ELBO` does, where they ask for it.
 
-    They ask with `infer={"enumerate": "parallel"}`, which `config_enumerate` sets.
+    They ask with `infer={"enumerate": "parallel"}`, which `config_enumerate` sets. The draws to
+    come stay as they are.
 
     Args:
         model: The model.
         guide: The guide.
-        model_trace: A trace of the model, replayed against `guide_trace`, without enumeration.
-        guide_trace: The trace of the guide.
+        args: The arguments of both.
 
     Returns:
         The model and guide, and how many dimensions plates may take; the very same and infinity
         where nothing asks for enumeration.
     """
+    state = get_rng_state()
+    with poutine.block():
+        guide_trace = poutine.trace(guide).get_trace(*args)
+        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args)
+    set_rng_state(state)
     sites = [site for t in (model_trace, guide_trace) for site in sample_sites(t).values()]
     if not any(site["infer"].get("enumerate") == "parallel" for site in sites):
         return model, guide, float("inf")

@@ -40,7 +40,7 @@ def latent_terms(
     for name, site in guide_sites.items():
         if name not in model_sites or site["is_observed"]:
             continue
-        why, rows = _why_not(site, joint, data_plate), None
+        why, rows = _why_not(site, model_sites[name], joint, data_plate), None
         if why is None and data_plate is not None:
             rows = _rows(site, model_sites[name], data_plate.size)
         if rows is None:
@@ -50,7 +50,9 @@ def latent_terms(
     return tuple(records), tuple(untreated)
 
 
-def _why_not(site: Site, joint: list[str], data_plate: Plate | None) -> str | None:
+def _why_not(
+    site: Site, model_site: Site, joint: list[str], data_plate: Plate | None
+) -> str | None:
     if is_point(site):
         if joint:
             return f"the guide draws it together with other sites, as {', '.join(joint)}"
@@ -64,6 +66,8 @@ def _why_not(site: Site, joint: list[str], data_plate: Plate | None) -> str | No
         return "enumerated: it has no dimensions"
     if math.prod(fn.batch_shape) != data_plate.size:
         return "more than one draw for each data point"
+    if math.prod(model_site["fn"].batch_shape) > data_plate.size:
+        return "another prior for each value of an enumerated site"
     if isinstance(elementwise(fn), Categorical):
         return "categorical: its numbers are names, without a mean"
     return None

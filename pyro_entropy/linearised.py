@@ -11,6 +11,7 @@ from torch.distributions import Laplace, MultivariateNormal, Normal
 
 from entropy_core.claims import Linearised
 from entropy_core.directions import Jacobian, sampled_rows
+from pyro_entropy.autoguides import folded
 from pyro_entropy.natural import natural_parameters, parameters_of, unwrapped
 from pyro_entropy.terms import Site, sample_sites
 
@@ -27,13 +28,13 @@ def linearise(model: Callable, guide: Callable, params: Params, args: tuple) -> 
         args: The arguments of both.
     """
     guide_trace = poutine.trace(guide).get_trace(*args)
-    guide_sites = sample_sites(guide_trace)
     fixed, draws = guide_trace.copy(), {}
-    for name, site in guide_sites.items():
+    for name, site in sample_sites(guide_trace).items():
         draws[name] = site["value"].detach().requires_grad_(site["value"].is_floating_point())
         fixed.nodes[name] = cast(Any, {**site, "value": draws[name]})
     model_trace = poutine.trace(poutine.replay(model, trace=fixed)).get_trace(*args)
     model_sites = sample_sites(model_trace)
+    guide_sites = folded(sample_sites(guide_trace), model_sites)
     found = _rows(model_sites, guide_sites)
     leaves = [*params.values(), *(z for z in draws.values() if z.requires_grad)]
     num_params = sum(p.numel() for p in params.values())
@@ -82,6 +83,9 @@ def linearise(model: Callable, guide: Callable, params: Params, args: tuple) -> 
         if _flat_grad(found.values[rows].sum(), latents, None).any():
             continue
         centre = prior.mean.detach()
+        if torch.broadcast_shapes(centre.shape, z.shape) != z.shape:
+            # As the prior of a component, which has a centre for each value of another site.
+            continue
         tangent[start : start + size] = (z.detach() - centre).flatten()
         target = -push(tangent)
         for (role, _), where in found.slices.items():

@@ -68,7 +68,8 @@ def site_terms(
         NotImplementedError: If a site is enumerated.
     """
     model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
-    _check_not_enumerated(model_sites)
+    _check_not_enumerated(model_sites, "model")
+    _check_not_enumerated(guide_sites, "guide")
     check_guide((n for n, s in model_sites.items() if not s["is_observed"]), guide_sites)
     records = [_guide_record(site, closed_form) for site in guide_sites.values()]
     for name, site in model_sites.items():
@@ -126,7 +127,7 @@ def all_terms(
             # In the sum over values the host applies no mask to the site itself.
             site = unmasked(site)
             records.append(_responsibilities(site, enumeration))
-        elif closed_form:
+        elif closed_form and not enumeration.is_marginal(log_prob_of(site)):
             cross_entropy = _cross_entropy(name, model_sites, guide_sites)
         try:
             entropy = _model_entropy(site, entropy_samples)
@@ -138,11 +139,11 @@ def all_terms(
     return records, tuple(untreated.items())
 
 
-def _check_not_enumerated(sites: dict[str, Site]) -> None:
+def _check_not_enumerated(sites: dict[str, Site], where: str) -> None:
     for name, site in sites.items():
         if site["infer"].get("_enumerate_dim") is not None:
             raise NotImplementedError(
-                expected("no enumerated sites", "model", f"site '{name}', enumerated")
+                expected("no enumerated sites", where, f"site '{name}', enumerated")
             )
 
 

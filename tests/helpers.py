@@ -22,7 +22,8 @@ B, D, H, HIDDEN = 8, 6, 3, (16,)
 def mostly(names: Iterable[str], kept: Iterable[str]) -> list[Any]:
     """Parameters of a test, of which those that are not `kept` run with the slow tests only.
 
-    For tables on the JAX side, where each line compiles and the other side has the whole table.
+    For tables whose lines take long, as those on the JAX side, where each one compiles and the
+    other side has the whole table.
     """
     return [n if n in set(kept) else pytest.param(n, marks=pytest.mark.slow) for n in names]
 

@@ -62,6 +62,7 @@ HOST_NAMES = {
 # Signatures that differ for a reason.
 HOST_SIGNATURES = {
     "check_data",  # a Pyro module knows its data_shape and its float type
+    "enumerating",  # in NumPyro traces need a key and parameters
     "UnitNormLinear",  # torch's and Linen's linear layers
     "VAE.prior",  # properties in Pyro, fields of a frozen dataclass in NumPyro
     "VAE.encoder",

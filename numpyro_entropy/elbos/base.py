@@ -151,10 +151,11 @@ def check_reparameterised(guide_trace: Trace) -> None:
     """Refuses a guide whose draws have no gradient.
 
     Raises:
-        NotImplementedError: If a site has no reparameterised draws.
+        NotImplementedError: If a site that is not enumerated has no reparameterised draws.
     """
     for name, site in sample_sites(guide_trace).items():
-        if not (site["is_observed"] or site["fn"].has_rsample):
+        drawn = not site["is_observed"] and "_enumerate_dim" not in site["infer"]
+        if drawn and not site["fn"].has_rsample:
             raise NotImplementedError(
                 expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
             )

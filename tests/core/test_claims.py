@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from entropy_core.claims import Evidence, Linearised, SiteClaim, explain
+from entropy_core.claims import Evidence, Linearised, SiteClaim, explain, mean_evidence
 from entropy_core.directions import Direction, Jacobian, sampled_rows, search
 from entropy_core.report import EntropyReport
 from tests.core.test_report import report
@@ -75,8 +75,11 @@ def test_large_distributions_are_sampled():
     assert rows.max() < 10**6
 
 
-def verdicts(residuals, gradient, **kwargs):
-    """Two sites, each scaled by a parameter of its own; the third by none."""
+def verdicts(*draws, measures=None, untreated=None):
+    """Two sites, each scaled by a parameter of its own; the third by none.
+
+    A draw is a pair: the residuals and the gradient.
+    """
     matrix = np.zeros((30, 3))
     matrix[:10, 0] = matrix[10:20, 1] = 1.0
     natural = {name: np.zeros(30) for name in "abc"}
@@ -84,23 +87,62 @@ def verdicts(residuals, gradient, **kwargs):
     at = Linearised(
         list("abc"), {n: np.array(1.0) for n in "pqr"}, jacobian_of(matrix), natural, {}, {}
     )
-    evidence = Evidence(np.array(gradient), dict(zip("abc", residuals, strict=True)), kwargs)
+    evidence = [
+        Evidence(
+            np.array(gradient),
+            {name: r for name, r in zip("abc", residuals, strict=True) if r is not None},
+            measures or {},
+            untreated or {},
+        )
+        for residuals, gradient in draws
+    ]
     return explain(at, evidence, tolerance=1e-3, solved=1e-8)
 
 
 def test_verdicts():
-    holds, moving, none = verdicts([0.0, 0.5, 0.2], [0.0, 0.5, 0.0])
+    holds, moving, none = verdicts(([0.0, 0.5, 0.2], [0.0, 0.5, 0.0]))
     assert (holds.verdict, moving.verdict, none.verdict) == ("holds", "not converged", "no claim")
     assert moving.gradient_part == pytest.approx(0.5)
     assert none.rest == pytest.approx(0.2)
     assert np.isnan(none.misfit)
     # A residual that the gradient does not explain.
-    _, odd, _ = verdicts([0.0, 0.5, 0.2], [0.0, 0.1, 0.0])
+    _, odd, _ = verdicts(([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]))
     assert odd.verdict == "no claim"
     assert odd.rest == pytest.approx(0.4)
-    _, counts, _ = verdicts([0.0, 0.5, 0.2], [0.0, 0.1, 0.0], b=0.4)
+    _, counts, _ = verdicts(([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]), measures={"b": 0.4})
     assert counts.verdict == "no claim"
     assert "base measure" in counts.reason
+
+
+def test_what_is_within_the_noise_may_be_zero():
+    noise = np.array([0.3, -0.2, 0.1, -0.1])
+    draws = [([n, 0.5 + n, 0.2], [n, 0.5 + n, 0.0]) for n in noise]
+    holds, moving, none = verdicts(*draws)
+    assert [c.verdict for c in (holds, moving, none)] == ["holds", "not converged", "no claim"]
+    assert holds.residual == pytest.approx(noise.mean())
+    assert holds.mcse == pytest.approx(noise.std(ddof=1) / 2)
+    assert none.mcse == 0
+    alone, *_ = verdicts(draws[0])
+    assert alone.verdict == "not converged"
+    assert np.isnan(alone.mcse)
+
+
+def test_without_all_sites_there_is_no_claim():
+    claims = verdicts(([0.0, None, 0.2], np.zeros(3)), untreated={"b": "why not"})
+    assert {claim.verdict for claim in claims} == {"no claim"}
+    a, b, _ = claims
+    assert a.reason == "the ELBO leaves out b"
+    assert b.reason == "why not"
+    assert np.isnan(b.residual)
+
+
+def test_batches_count_by_their_data_points():
+    left = Evidence(np.array([1.0]), {"a": 1.0}, {"a": 0.0}, {})
+    right = Evidence(np.array([5.0]), {"a": 3.0}, {"a": 2.0}, {})
+    mean = mean_evidence(left, right, 0.25)
+    np.testing.assert_allclose(mean.gradient, [2.0])
+    assert mean.residuals == {"a": 1.5}
+    assert mean.base_measures == {"a": 0.5}
 
 
 def test_sites_that_share_a_parameter():
@@ -109,17 +151,17 @@ def test_sites_that_share_a_parameter():
     natural = {"a": np.repeat([1.0, 0.0], 10), "b": np.repeat([0.0, 1.0], 10)}
     arrays = {name: np.array(1.0) for name in "pq"}
     at = Linearised(["a", "b"], arrays, jacobian_of(matrix), natural, {}, {})
-    evidence = Evidence(np.zeros(2), {"a": 0.9, "b": -0.9}, {})
-    (claim,) = explain(at, evidence, tolerance=1e-3, solved=1e-8)
+    evidence = Evidence(np.zeros(2), {"a": 0.9, "b": -0.9}, {}, {})
+    (claim,) = explain(at, [evidence], tolerance=1e-3, solved=1e-8)
     assert claim.sites == ("a", "b")
     assert claim.verdict == "holds"
     assert claim.residual == 0
 
 
 CLAIMS = [
-    SiteClaim(("z",), 1e-5, 1e-5, 0.0, 0.0, 1e-15, "holds", "all is zero"),
-    SiteClaim(("x",), 0.5, 0.5, 0.0, 0.0, 1e-15, "not converged", "a gradient"),
-    SiteClaim(("v", "w"), 0.1, 0.0, 0.1, 0.0, np.nan, "no claim", "no parameter to scale"),
+    SiteClaim(("z",), 1e-5, 1e-6, 1e-5, 0.0, 0.0, 1e-15, "holds", "all is zero"),
+    SiteClaim(("x",), 0.5, 0.1, 0.5, 0.0, 0.0, 1e-15, "not converged", "a gradient"),
+    SiteClaim(("v", "w"), 0.1, np.nan, 0.0, 0.1, 0.0, np.nan, "no claim", "no parameter to scale"),
 ]
 
 

@@ -125,6 +125,13 @@ def test_a_factor_has_no_scale():
     assert "The factor 'f' adds 1 nats" in about(findings(report), "'f'")
 
 
+def test_sites_that_no_sum_holds_come_first(make_report):
+    whys = [("c", "left out"), ("z", "no rows"), ("d", "deterministic")]
+    first, *_ = findings(make_report(untreated=whys))
+    assert first.startswith("The ELBO and the entropy sum are without 'c', ")
+    assert not any("without '" in finding for finding in findings(make_report()))
+
+
 def test_no_claim_comes_first(make_report):
     first, second, *_ = findings(make_report().with_no_claim("free bits"))
     assert "(free bits): a gap is no sign" in first

@@ -12,12 +12,14 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax import nn, random
+from numpyro.infer.autoguide import AutoNormal
 
 import numpyro_entropy
+from numpyro_entropy import EntropySumDiagnostic
 from numpyro_entropy.claims import explain_residuals
 from numpyro_entropy.params import from_weights, to_weights
 from tests.cases import CASES, observations
-from tests.helpers import IDENTITY, mostly, random_weights
+from tests.helpers import IDENTITY, STANDARD_ERRORS, mostly, random_weights
 from tests.jax_side.models import initial_params
 
 N, D, H = 120, 3, 2
@@ -231,6 +233,73 @@ def test_a_hierarchy():
     assert [claim.sites for claim in claims] == [("top",), ("z",), ("x",)]
 
 
+def joint_mixture(x):
+    with numpyro.plate("data", len(x)):
+        logits, every = param("weights", 3), {"enumerate": "parallel"}
+        c = numpyro.sample("c", dist.Categorical(logits=logits), infer=every)
+        component = dist.Normal(param("means", 3, H)[c], jnp.exp(param("log tau")))
+        z = numpyro.sample("z", component.to_event(1))
+        numpyro.sample("x", dist.Normal(mean(z), learned(z)).to_event(1), obs=x)
+
+
+def by_class(x):
+    with numpyro.plate("data", len(x)):
+        c = numpyro.sample("c", dist.Categorical(logits=param("weights", 3)))
+        z = numpyro.sample("z", dist.Normal(jnp.zeros(H), 1.0).to_event(1))
+        loc = mean(z) + param("class means", 3, D)[c]
+        numpyro.sample("x", dist.Normal(loc, learned(z)).to_event(1), obs=x)
+
+
+def class_guide(x):
+    with numpyro.plate("data", len(x)):
+        logits, every = x @ param("classes", D, 3), {"enumerate": "parallel"}
+        c = numpyro.sample("c", dist.Categorical(logits=logits), infer=every)
+        loc = x @ param("encoder", D, H) + param("class shifts", 3, H)[c]
+        numpyro.sample("z", dist.Normal(loc, jnp.exp(param("spread shift", H))).to_event(1))
+
+
+def regression(x):
+    slopes = numpyro.sample("slopes", dist.Normal(jnp.zeros(H), 1.0).to_event(1))
+    with numpyro.plate("data", len(x)):
+        loc = (x[:, :H] * param("units", H)) @ slopes
+        numpyro.sample("x", dist.Normal(loc, learned(x)), obs=x[:, H])
+
+
+@pytest.mark.filterwarnings("ignore:Currently, SVI with Trace_ELBO loss")
+@pytest.mark.parametrize(
+    ("model", "guide"),
+    [(joint_mixture, guide), (by_class, class_guide), (regression, AutoNormal(regression))],
+    ids=["joint mixture", "classes in the guide", "AutoNormal"],
+)
+def test_enumerated_and_automatic(model, guide):
+    claims = claims_of(model, guide, tolerance=1e-6)
+    assert [claim.sites[0] for claim in claims][-1] == "x"
+    for claim in claims:
+        assert abs(claim.residual) > 1e-4
+        assert claim.misfit < IDENTITY
+        assert abs(claim.rest) < IDENTITY
+        assert claim.verdict == "not converged"
+
+
+@pytest.mark.filterwarnings("ignore:Currently, SVI with Trace_ELBO loss")
+def test_without_a_site_there_is_no_claim():
+    def chain(x):
+        with numpyro.plate("data", len(x)):
+            c, every = 0, {"enumerate": "parallel"}
+            for i in range(2):
+                moves = dist.Categorical(logits=param("moves", 3, 3)[c])
+                c = numpyro.sample(f"c{i}", moves, infer=every)
+                numpyro.sample(f"x{i}", dist.Normal(param("levels", 3)[c], 1.0), obs=x[:, i])
+            numpyro.sample("y", dist.Normal(0.0, learned(x)), obs=x[:, 2])
+
+    claims = {claim.sites[0]: claim for claim in claims_of(chain, lambda x: None)}
+    assert {claim.verdict for claim in claims.values()} == {"no claim"}
+    assert "enumerated" in claims["c0"].reason
+    assert np.isnan(claims["c0"].residual)
+    assert claims["y"].reason == "the ELBO leaves out c0, x0, c1, x1"
+    assert np.isfinite(claims["y"].residual)
+
+
 @pytest.mark.parametrize("name", mostly(["VAE1", "SigmaVAE"], ["VAE1"]))
 def test_the_variants_with_deep_nets(name):
     vae = CASES[name].make(numpyro_entropy, jnp.float64)
@@ -255,6 +324,22 @@ def test_batches_and_draws_are_averaged():
     for left, right, tolerance in zip(whole, parts, (1e-9, 0.3), strict=True):
         assert left.residual == pytest.approx(right.residual, abs=tolerance)
         assert left.gradient_part == pytest.approx(right.gradient_part, abs=tolerance)
+
+
+def test_a_report_with_claims():
+    model = MODELS["fixed variance"][0]
+    params = initial_params(model, guide, X)
+    diagnostic = EntropySumDiagnostic(model, guide, num_particles=40)
+    report = diagnostic.run(KEY, params, X, explain=True)
+    claims, sites = report.claims(), report.sites().set_index(["role", "site_name"])
+    assert list(claims["verdict"]) == ["not converged", "no claim"]
+    for name, role in (("z", "prior"), ("x", "decoder")):
+        row = sites.loc[role, name]
+        error = np.hypot(row["residual_mcse"], claims["mcse"][name])
+        assert (error > 1e-3) == (name == "x")
+        assert abs(row["residual"] - claims["residual"][name]) <= STANDARD_ERRORS * error + IDENTITY
+    with pytest.raises(ValueError, match="`tolerance`"):
+        diagnostic.run(KEY, params, X, explain=True, tolerance=0.0)
 
 
 def test_bad_input_is_refused():

@@ -27,7 +27,9 @@ HOSTS = [
 ]
 PARTICLES = [
     pytest.param({"num_particles": 1}, id="1"),
-    pytest.param({"num_particles": 3, "vectorize_particles": False}, id="3"),
+    pytest.param(
+        {"num_particles": 3, "vectorize_particles": False}, id="3", marks=pytest.mark.slow
+    ),
     pytest.param({"num_particles": 3}, id="3 at once"),
 ]
 

@@ -18,11 +18,19 @@ KEY = random.key(0)
 # The variants, and one part of each kind.
 SOME = VARIANTS.keys() | {"given full mixture", "discretised logistic", "categorical", "Gamma"}
 TABLE = pytest.mark.parametrize("name", mostly(CASES, SOME))
-# Each is compiled: in float32 the named variants, and one with each of the other distributions.
+FEW = ["VAE1", "discretised logistic", "categorical", "Gamma"]
+# In float32 the named variants, and one with each of the other distributions.
 FLOAT32 = [*VARIANTS, "discretised normal", "continuous Bernoulli", "Gamma", "convolutional VAE3"]
 NAMES_AND_DTYPES = pytest.mark.parametrize(
     ("name", "dtype"),
-    [*((name, jnp.float64) for name in CASES), *((name, jnp.float32) for name in FLOAT32)],
+    [
+        pytest.param(name, dtype, marks=() if name in kept else pytest.mark.slow)
+        for names, dtype, kept in (
+            (CASES, jnp.float64, [*VARIANTS, "Gamma"]),
+            (FLOAT32, jnp.float32, ["VAE1", "discretised normal", "convolutional VAE3"]),
+        )
+        for name in names
+    ],
 )
 
 
@@ -75,7 +83,7 @@ def test_sites_gradients_and_a_step(name, dtype):
     assert function(stepped)[0][0] < loss
 
 
-@TABLE
+@pytest.mark.parametrize("name", mostly(CASES, FEW))
 def test_draws_are_in_the_support(name):
     case, vae, params, x = made(name)
 
@@ -111,7 +119,7 @@ def test_weights_round_trip(name, tmp_path):
         np.testing.assert_array_equal(weight, vae.get_weights(params)[key])
 
 
-@TABLE
+@pytest.mark.parametrize("name", mostly(CASES, FEW))
 def test_entropies_are_those_of_draws(name):
     case, vae, params, _ = made(name)
     num_draws = 200_000 if case.kind != "images" else 10_000

@@ -8,7 +8,7 @@ import torch
 
 import numpyro_entropy
 import pyro_entropy
-from tests.helpers import D, H
+from tests.helpers import IDENTITY, STANDARD_ERRORS, D, H
 from tests.objectives import NumPyroSide, PyroSide
 from tests.parity.noise import NumPyroNoise, PyroNoise
 
@@ -23,8 +23,8 @@ SPLITS = {
 }
 
 
-def pyro_report(rows_of_batches):
-    """The noise of a data point comes with it."""
+def pyro_sums(*rows_of_batches):
+    """What a pass over batches has seen; the noise of a data point comes with it."""
     vae = PyroSide("VAE3").vae
 
     def model(x, noise):
@@ -34,10 +34,11 @@ def pyro_report(rows_of_batches):
         return PyroNoise({"z": noise.numpy()})(vae.guide)(x)
 
     batches = [(torch.tensor(X[rows]), torch.tensor(NOISE[rows])) for rows in rows_of_batches]
-    return pyro_entropy.EntropySumDiagnostic(model, guide, num_particles=1).run(batches)
+    diagnostic = pyro_entropy.EntropySumDiagnostic(model, guide, num_particles=1)
+    return diagnostic, diagnostic.accumulate(batches)
 
 
-def numpyro_report(rows_of_batches):
+def numpyro_sums(*rows_of_batches):
     here = NumPyroSide("VAE3")
 
     def model(x, noise):
@@ -48,13 +49,29 @@ def numpyro_report(rows_of_batches):
 
     batches = [(jnp.asarray(X[rows]), jnp.asarray(NOISE[rows])) for rows in rows_of_batches]
     diagnostic = numpyro_entropy.EntropySumDiagnostic(model, guide, num_particles=1)
-    return diagnostic.run(jax.random.key(0), here.params, batches)
+    return diagnostic, diagnostic.accumulate(jax.random.key(0), here.params, batches)
 
 
-@pytest.mark.parametrize("make", [pyro_report, numpyro_report])
+SIDES = pytest.mark.parametrize("sums_of", [pyro_sums, numpyro_sums])
+
+
+def one_pass(sums_of, split):
+    diagnostic, sums = sums_of(*split)
+    return diagnostic.report(sums)
+
+
+def merged_passes(sums_of, split):
+    diagnostic, sums = sums_of(split[0])
+    for rows in split[1:]:
+        sums.merge(sums_of(rows)[1])
+    return diagnostic.report(sums)
+
+
+@SIDES
 @pytest.mark.parametrize("name", SPLITS)
-def test_any_split_gives_the_same_report(make, name):
-    whole, parts = make([np.arange(N)]), make(SPLITS[name])
+@pytest.mark.parametrize("report_of", [one_pass, merged_passes])
+def test_any_split_gives_the_same_report(sums_of, name, report_of):
+    whole, parts = one_pass(sums_of, [np.arange(N)]), report_of(sums_of, SPLITS[name])
     for table in ("summary", "sites", "latents"):
         left, right = getattr(whole, table)(), getattr(parts, table)()
         numbers = left.select_dtypes("number").columns
@@ -63,7 +80,31 @@ def test_any_split_gives_the_same_report(make, name):
     assert parts.to_datatree().attrs["num_data"] == N
 
 
-@pytest.mark.parametrize("make", [pyro_report, numpyro_report])
-def test_the_numbers_depend_on_the_data(make):
-    some = make([np.arange(N // 2)])
-    assert abs(some["elbo"] - make([np.arange(N)])["elbo"]) > 1e-3
+@SIDES
+def test_the_numbers_depend_on_the_data(sums_of):
+    some, every = (one_pass(sums_of, [np.arange(size)]) for size in (N // 2, N))
+    assert abs(some["elbo"] - every["elbo"]) > 1e-3
+
+
+def free_pyro(split, seed):
+    vae = PyroSide("VAE3").vae
+    torch.manual_seed(seed)
+    diagnostic = pyro_entropy.EntropySumDiagnostic(vae.model, vae.guide, num_particles=50)
+    return diagnostic.run([torch.tensor(X[rows]) for rows in split])
+
+
+def free_numpyro(split, seed):
+    here = NumPyroSide("VAE3")
+    vae, key = here.vae, jax.random.key(seed)
+    diagnostic = numpyro_entropy.EntropySumDiagnostic(vae.model, vae.guide, num_particles=50)
+    return diagnostic.run(key, here.params, [jnp.asarray(X[rows]) for rows in split])
+
+
+@pytest.mark.parametrize("report_of", [free_pyro, free_numpyro])
+def test_with_draws_of_its_own_a_split_is_within_the_errors(report_of):
+    left = report_of([np.arange(N)], 0).summary()
+    right = report_of(SPLITS["uneven"], 1).summary()
+    error = np.hypot(left["mcse"], right["mcse"])
+    difference = (left["mean"] - right["mean"]).abs()
+    assert difference["ELBO"] > 1e-6
+    assert (difference <= STANDARD_ERRORS * error + IDENTITY).all()

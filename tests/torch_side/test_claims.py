@@ -9,14 +9,15 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import pyro_entropy
-from pyro_entropy import Standard_ELBO
+from pyro_entropy import EntropySumDiagnostic, Standard_ELBO
 from pyro_entropy.claims import explain_residuals
 from tests.cases import CASES, observations
-from tests.helpers import IDENTITY
+from tests.helpers import IDENTITY, STANDARD_ERRORS
 from tests.parity.noise import PyroNoise
 from tests.stationary import minimise
 
@@ -245,6 +246,72 @@ def test_a_hierarchy():
     assert [claim.sites for claim in claims] == [("top",), ("z",), ("x",)]
 
 
+def joint_mixture(x):
+    with pyro.plate("data", len(x)):
+        logits, every = param("weights", 3), {"enumerate": "parallel"}
+        c = pyro.sample("c", dist.Categorical(logits=logits), infer=every)
+        component = dist.Normal(param("means", 3, H)[c], param("log tau").exp())
+        z = pyro.sample("z", component.to_event(1))
+        pyro.sample("x", dist.Normal(mean(z), learned(z)).to_event(1), obs=x)
+
+
+def by_class(x):
+    with pyro.plate("data", len(x)):
+        c = pyro.sample("c", dist.Categorical(logits=param("weights", 3)))
+        z = pyro.sample("z", dist.Normal(x.new_zeros(H), 1.0).to_event(1))
+        loc = mean(z) + param("class means", 3, D)[c]
+        pyro.sample("x", dist.Normal(loc, learned(z)).to_event(1), obs=x)
+
+
+def class_guide(x):
+    with pyro.plate("data", len(x)):
+        logits, every = x @ param("classes", D, 3), {"enumerate": "parallel"}
+        c = pyro.sample("c", dist.Categorical(logits=logits), infer=every)
+        loc = x @ param("encoder", D, H) + param("class shifts", 3, H)[c]
+        pyro.sample("z", dist.Normal(loc, param("spread shift", H).exp()).to_event(1))
+
+
+def regression(x):
+    slopes = pyro.sample("slopes", dist.Normal(x.new_zeros(H), 1.0).to_event(1))
+    with pyro.plate("data", len(x)):
+        loc = (x[:, :H] * param("units", H)) @ slopes
+        pyro.sample("x", dist.Normal(loc, learned(x)), obs=x[:, H])
+
+
+@pytest.mark.parametrize(
+    ("model", "guide"),
+    [(joint_mixture, guide), (by_class, class_guide), (regression, AutoNormal(regression))],
+    ids=["joint mixture", "classes in the guide", "AutoNormal"],
+)
+def test_enumerated_and_automatic(model, guide):
+    pyro.set_rng_seed(0)
+    claims = explain_residuals(model, guide, X, tolerance=1e-6)
+    assert [claim.sites[0] for claim in claims][-1] == "x"
+    for claim in claims:
+        assert abs(claim.residual) > 1e-4
+        assert claim.misfit < IDENTITY
+        assert abs(claim.rest) < IDENTITY
+        assert claim.verdict == "not converged"
+
+
+def test_without_a_site_there_is_no_claim():
+    def chain(x):
+        with pyro.plate("data", len(x)):
+            c, every = torch.tensor(0), {"enumerate": "parallel"}
+            for i in range(2):
+                moves = dist.Categorical(logits=param("moves", 3, 3)[c])
+                c = pyro.sample(f"c{i}", moves, infer=every)
+                pyro.sample(f"x{i}", dist.Normal(param("levels", 3)[c], 1.0), obs=x[:, i])
+            pyro.sample("y", dist.Normal(0.0, learned(x)), obs=x[:, 2])
+
+    claims = {claim.sites[0]: claim for claim in explain_residuals(chain, lambda x: None, X)}
+    assert {claim.verdict for claim in claims.values()} == {"no claim"}
+    assert "enumerated" in claims["c0"].reason
+    assert np.isnan(claims["c0"].residual)
+    assert claims["y"].reason == "the ELBO leaves out c0, x0, c1, x1"
+    assert np.isfinite(claims["y"].residual)
+
+
 @pytest.mark.parametrize("name", ["VAE1", "VAE2", "VAE3", "SigmaVAE", "convolutional VAE3"])
 def test_the_variants_with_deep_nets(name):
     vae = CASES[name].make(pyro_entropy, torch.float64)
@@ -275,6 +342,22 @@ def test_float32():
         assert claim.misfit < 1e-3
         assert abs(claim.rest) < 1e-3
         assert claim.verdict == "not converged"
+
+
+def test_a_report_with_claims():
+    model = MODELS["fixed variance"][0]
+    pyro.set_rng_seed(0)
+    diagnostic = EntropySumDiagnostic(model, guide, num_particles=40)
+    report = diagnostic.run(X, explain=True)
+    claims, sites = report.claims(), report.sites().set_index(["role", "site_name"])
+    assert list(claims["verdict"]) == ["not converged", "no claim"]
+    for name, role in (("z", "prior"), ("x", "decoder")):
+        row = sites.loc[role, name]
+        error = np.hypot(row["residual_mcse"], claims["mcse"][name])
+        assert (error > 1e-3) == (name == "x")
+        assert abs(row["residual"] - claims["residual"][name]) <= STANDARD_ERRORS * error + IDENTITY
+    with pytest.raises(ValueError, match="`tolerance`"):
+        diagnostic.run(X, explain=True, tolerance=0.0)
 
 
 def test_bad_input_is_refused():
