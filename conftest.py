@@ -12,8 +12,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Compiling without these emitters takes two thirds of the time. XLA stops at a flag that it does not
-# know, so that others than this version go without.
+# Compiling without these emitters takes two thirds of the time. XLA stops at a flag that it does
+# not know, so that other versions go without.
 if version("jaxlib").startswith("0.10."):
     flags = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"
     os.environ["XLA_FLAGS"] = " ".join(flags)
