@@ -16,7 +16,7 @@ from entropy_core.terms import elbo_terms, find_data_plate
 from numpyro_entropy.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.data import arguments_of
 from numpyro_entropy.elbos.base import check_reparameterised
-from numpyro_entropy.enumerated import read_enumeration
+from numpyro_entropy.enumerated import enumerated_places, read_enumeration
 from numpyro_entropy.linearised import float_params, linearise
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.terms import Trace, all_terms, sample_sites
@@ -163,6 +163,6 @@ def _base_measures(
         at_draw = log_base_measure(site["fn"], site["value"])
         mean = mean_log_base_measure(site["fn"])
         if at_draw is not None and mean is not None:
-            total = record.total(enumeration.mean(at_draw - mean))
+            total = record.total(enumeration.mean(at_draw - mean, enumerated_places(site)))
             found[record.name] = total / (plate.full_size if plate else 1)
     return found

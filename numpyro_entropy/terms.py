@@ -15,11 +15,12 @@ from jax import random
 from jaxtyping import Array
 
 from entropy_core.checks import expected
+from entropy_core.enumeration import Enumeration
 from entropy_core.records import LatentTerms, Method, Role, SiteTerms, TraceTerms
 from entropy_core.terms import check_guide, is_mean_field
 from numpyro_entropy.autoguides import is_point, joint_sites, path_entropy
 from numpyro_entropy.entropies import closed_cross_entropy, closed_entropy, entropy_estimate
-from numpyro_entropy.enumerated import Enumeration, read_enumeration
+from numpyro_entropy.enumerated import enumerated_places, read_enumeration
 from numpyro_entropy.latents import latent_terms
 from numpyro_entropy.sites import (
     Site,
@@ -129,9 +130,9 @@ def all_terms(
     model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
     enumeration = read_enumeration(model_sites, guide_sites)
     untreated = dict.fromkeys(deterministic_sites(model_trace), "deterministic")
-    untreated |= dict(enumeration.untreated)
+    untreated |= enumeration.untreated
     latent = (n for n, s in model_sites.items() if not s["is_observed"])
-    skipped = {*enumeration.marginalised, *dict(enumeration.untreated)}
+    skipped = {*enumeration.marginalised, *enumeration.untreated}
     check_guide((name for name in latent if name not in skipped), guide_sites)
 
     # Where a Delta is no part of a joint draw, it is a point, and its entropy 0 by convention.
@@ -153,7 +154,9 @@ def all_terms(
             # In the sum over values the host applies no mask to the site itself.
             site = unmasked(site)
             records.append(_responsibilities(site, enumeration))
-        elif closed_form and not enumeration.is_marginal(log_prob_of(site)):
+        elif closed_form and not enumeration.is_marginal(
+            log_prob_of(site), enumerated_places(site)
+        ):
             cross_entropy = _cross_entropy(name, model_sites, guide_sites)
         try:
             entropy = _model_entropy(site, entropy_samples, rng_key)
@@ -166,8 +169,10 @@ def all_terms(
 
 
 def _averaged(record: SiteTerms, site: Site, enumeration: Enumeration) -> SiteTerms:
+    places = enumerated_places(site)
     means: dict[str, Any] = {
-        name: enumeration.mean(getattr(record, name)) for name in ("log_prob", "term", "entropy")
+        name: enumeration.mean(getattr(record, name), places)
+        for name in ("log_prob", "term", "entropy")
     }
     num_elements, num_observed = count_elements(site, means["log_prob"].shape)
     return replace(record, **means, num_elements=num_elements, num_observed=num_observed)
@@ -176,9 +181,9 @@ def _averaged(record: SiteTerms, site: Site, enumeration: Enumeration) -> SiteTe
 def _responsibilities(site: Site, enumeration: Enumeration) -> SiteTerms:
     # The site's posterior, which the guide leaves out: the weights stand for q, and their entropy
     # is an exact sum.
-    log_weights = enumeration.weights[enumeration.marginalised[site["name"]]]
-    entropy: Estimate = (-log_weights, "closed form")
-    return _averaged(_record(site, "encoder", log_weights, entropy, entropy), site, enumeration)
+    entropy = enumeration.entropy(site["name"])
+    estimate: Estimate = (entropy, "closed form")
+    return _averaged(_record(site, "encoder", -entropy, estimate, estimate), site, enumeration)
 
 
 def _cross_entropy(

@@ -17,7 +17,7 @@ from entropy_core.terms import elbo_terms, find_data_plate
 from pyro_entropy.base_measures import log_base_measure, mean_log_base_measure
 from pyro_entropy.data import arguments_of, evaluating
 from pyro_entropy.elbos.base import check_reparameterised
-from pyro_entropy.enumerated import enumerating, read_enumeration
+from pyro_entropy.enumerated import enumerated_places, enumerating, read_enumeration
 from pyro_entropy.linearised import Params, linearise
 from pyro_entropy.terms import all_terms, sample_sites
 
@@ -173,6 +173,6 @@ def _base_measures(
         mean = mean_log_base_measure(site["fn"])
         if at_draw is not None and mean is not None:
             values = scale_and_mask(at_draw - mean, mask=site["mask"])
-            total = record.total(enumeration.mean(values)).item()
+            total = record.total(enumeration.mean(values, enumerated_places(site))).item()
             found[record.name] = total / (plate.full_size if plate else 1)
     return found

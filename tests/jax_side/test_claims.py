@@ -283,20 +283,24 @@ def test_enumerated_and_automatic(model, guide):
 
 @pytest.mark.filterwarnings("ignore:Currently, SVI with Trace_ELBO loss")
 def test_without_a_site_there_is_no_claim():
-    def chain(x):
-        with numpyro.plate("data", len(x)):
-            c, every = 0, {"enumerate": "parallel"}
-            for i in range(2):
-                moves = dist.Categorical(logits=param("moves", 3, 3)[c])
-                c = numpyro.sample(f"c{i}", moves, infer=every)
-                numpyro.sample(f"x{i}", dist.Normal(param("levels", 3)[c], 1.0), obs=x[:, i])
-            numpyro.sample("y", dist.Normal(0.0, learned(x)), obs=x[:, 2])
+    def crossed(x):
+        every = {"enumerate": "parallel"}
+        rows, columns = numpyro.plate("rows", N, dim=-2), numpyro.plate("columns", D, dim=-1)
+        with rows:
+            a = numpyro.sample("a", dist.Bernoulli(0.3), infer=every)
+        with columns:
+            b = numpyro.sample("b", dist.Bernoulli(0.6), infer=every)
+        with rows, columns:
+            numpyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
+            numpyro.sample("y", dist.Normal(0.0, learned(x)), obs=x)
 
-    claims = {claim.sites[0]: claim for claim in claims_of(chain, lambda x: None)}
+    claims = {
+        claim.sites[0]: claim for claim in claims_of(crossed, lambda x: None, data_plate="rows")
+    }
     assert {claim.verdict for claim in claims.values()} == {"no claim"}
-    assert "enumerated" in claims["c0"].reason
-    assert np.isnan(claims["c0"].residual)
-    assert claims["y"].reason == "the ELBO leaves out c0, x0, c1, x1"
+    assert "cannot be summed over in turn" in claims["a"].reason
+    assert np.isnan(claims["a"].residual)
+    assert claims["y"].reason == "the ELBO leaves out a, b, x"
     assert np.isfinite(claims["y"].residual)
 
 

@@ -182,26 +182,24 @@ def test_an_enumerated_label_is_an_exact_average_over_its_values():
     assert sites_of(report).loc["prior", "y"]["entropy"] == pytest.approx(np.log(3), rel=PARITY)
 
 
-def test_a_chain_of_enumerated_sites_is_listed():
+def test_sites_that_cannot_be_summed_over_in_turn_are_listed():
+    # Each element of `x` depends on a value for its row and one for its column: all hang together.
     def model(x):
-        rate = numpyro.sample("rate", dist.Gamma(2.0, 1.0))
-        state = 0
-        for t in range(len(x)):
-            fn = dist.Categorical((jnp.eye(2) + 0.1)[state])
-            state = numpyro.sample(f"state_{t}", fn, infer={"enumerate": "parallel"})
-            numpyro.sample(f"x_{t}", dist.Poisson(rate + state), obs=x[t])
+        every = {"enumerate": "parallel"}
+        rows, columns = numpyro.plate("rows", 3, dim=-2), numpyro.plate("columns", 2, dim=-1)
+        with rows:
+            a = numpyro.sample("a", dist.Bernoulli(0.3), infer=every)
+        with columns:
+            b = numpyro.sample("b", dist.Bernoulli(0.6), infer=every)
+        with rows, columns:
+            numpyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
+        numpyro.sample("y", dist.Normal(0.0, 1.0), obs=2.0)
 
-    def guide(x):
-        numpyro.sample("rate", dist.Gamma(3.0, 1.0))
-
-    report = EntropySumDiagnostic(model, guide).run(KEY, {}, [(jnp.array([1, 0, 2]),)])
-    reasons = report.untreated
-    chain = "depends on several enumerated sites at once"
-    assert {name for name, why in reasons.items() if chain in why} == {
-        *(f"state_{t}" for t in range(3)),
-        *(f"x_{t}" for t in range(3)),
-    }
-    assert set(report.sites()["site_name"]) == {"rate"}
+    report = EntropySumDiagnostic(model, lambda x: None).run(KEY, {}, [(jnp.zeros((3, 2)),)])
+    turn = "cannot be summed over in turn"
+    assert {name for name, why in report.untreated.items() if turn in why} == {"a", "b", "x"}
+    assert set(report.sites()["site_name"]) == {"y"}
+    assert "without 'a', 'b', 'x'" in report.findings()[0]
     assert_report_identity(report)
 
 

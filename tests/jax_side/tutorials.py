@@ -136,6 +136,60 @@ def gmm_by_points():
     return gmm_model, AutoDelta(numpyro.handlers.block(gmm_model, hide=["assignment", "obs"]))
 
 
+# A mixture in the latent space, whose components the model enumerates.
+
+
+def latent_mixture_model(x):
+    decode = flax_module("decoder", nn.Dense(6, param_dtype=jnp.float64), input_shape=(1, 2))
+    means = numpyro.param("means", normal_data(3, 2))
+    with numpyro.plate("data", len(x)):
+        c = numpyro.sample("c", dist.Categorical(jnp.ones(3) / 3), infer={"enumerate": "parallel"})
+        z = numpyro.sample("z", dist.Normal(means[c], 0.5).to_event(1))
+        numpyro.sample("x", dist.Bernoulli(logits=decode(z)).to_event(1), obs=x)
+
+
+def latent_mixture_guide(x):
+    encode = flax_module("encoder", Dense2(2), input_shape=(1, 6))
+    with numpyro.plate("data", len(x)):
+        loc, scale = encode(x)
+        numpyro.sample("z", dist.Normal(loc, scale).to_event(1))
+
+
+def latent_mixture():
+    return latent_mixture_model, latent_mixture_guide
+
+
+# A hidden Markov model of sequences of different lengths.
+
+
+def hmm_model(sequences, lengths, num_states=3):
+    num_sequences, max_length, num_tones = sequences.shape
+    with numpyro.plate("states", num_states):
+        moves = numpyro.sample("moves", dist.Dirichlet(0.9 * jnp.eye(num_states) + 0.1))
+        rate = jnp.ones(num_tones)
+        emissions = numpyro.sample("emissions", dist.Beta(rate, 2.0 * rate).to_event(1))
+    tones = numpyro.plate("tones", num_tones, dim=-1)
+    with numpyro.plate("sequences", num_sequences, dim=-2):
+        state = 0
+        for t in range(max_length):
+            with numpyro.handlers.mask(mask=(t < lengths)[:, None]):
+                state = numpyro.sample(
+                    f"state_{t}", dist.Categorical(moves[state]), infer={"enumerate": "parallel"}
+                )
+                with tones:
+                    probs = emissions[state.squeeze(-1)]
+                    numpyro.sample(f"tone_{t}", dist.Bernoulli(probs), obs=sequences[:, t])
+
+
+def hmm():
+    hidden = [f"state_{t}" for t in range(5)] + [f"tone_{t}" for t in range(5)]
+    return hmm_model, AutoDelta(numpyro.handlers.block(hmm_model, hide=hidden))
+
+
+def melodies():
+    return (normal_data(4, 5, 2) > 0).astype(float), jnp.array([5, 3, 2, 4])
+
+
 # A guide with a normalising flow.
 
 
@@ -408,6 +462,8 @@ TUTORIALS = {
     "mixture, point estimates": Tutorial(
         gmm_by_points, lambda: (normal_data(7),), 7, enumerated=True
     ),
+    "mixture of latents": Tutorial(latent_mixture, images, 8, enumerated=True),
+    "hidden Markov model": Tutorial(hmm, melodies, 4, True, "sequences"),
     "flow guide": Tutorial(flow, lambda: (normal_data(7),), 7),
     "deep Markov model": Tutorial(dmm, sequences, 5),
     "scan": Tutorial(scanned, lambda: (normal_data(4, 3),), 3),

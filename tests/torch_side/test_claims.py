@@ -295,20 +295,25 @@ def test_enumerated_and_automatic(model, guide):
 
 
 def test_without_a_site_there_is_no_claim():
-    def chain(x):
-        with pyro.plate("data", len(x)):
-            c, every = torch.tensor(0), {"enumerate": "parallel"}
-            for i in range(2):
-                moves = dist.Categorical(logits=param("moves", 3, 3)[c])
-                c = pyro.sample(f"c{i}", moves, infer=every)
-                pyro.sample(f"x{i}", dist.Normal(param("levels", 3)[c], 1.0), obs=x[:, i])
-            pyro.sample("y", dist.Normal(0.0, learned(x)), obs=x[:, 2])
+    def crossed(x):
+        every = {"enumerate": "parallel"}
+        rows, columns = pyro.plate("rows", N, dim=-2), pyro.plate("columns", D, dim=-1)
+        with rows:
+            a = pyro.sample("a", dist.Bernoulli(0.3), infer=every)
+        with columns:
+            b = pyro.sample("b", dist.Bernoulli(0.6), infer=every)
+        with rows, columns:
+            pyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
+            pyro.sample("y", dist.Normal(0.0, learned(x)), obs=x)
 
-    claims = {claim.sites[0]: claim for claim in explain_residuals(chain, lambda x: None, X)}
+    claims = {
+        claim.sites[0]: claim
+        for claim in explain_residuals(crossed, lambda x: None, X, data_plate="rows")
+    }
     assert {claim.verdict for claim in claims.values()} == {"no claim"}
-    assert "enumerated" in claims["c0"].reason
-    assert np.isnan(claims["c0"].residual)
-    assert claims["y"].reason == "the ELBO leaves out c0, x0, c1, x1"
+    assert "cannot be summed over in turn" in claims["a"].reason
+    assert np.isnan(claims["a"].residual)
+    assert claims["y"].reason == "the ELBO leaves out a, b, x"
     assert np.isfinite(claims["y"].residual)
 
 

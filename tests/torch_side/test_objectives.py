@@ -21,7 +21,7 @@ from pyro_entropy import (
     SigmaVAE,
 )
 from tests.cases import observations
-from tests.helpers import HIDDEN, IDENTITY, B, D, H
+from tests.helpers import HIDDEN, IDENTITY, B, D, H, mostly
 from tests.objectives import OBJECTIVES, PyroSide
 
 X = torch.tensor(observations("real"))
@@ -35,7 +35,7 @@ def trained(step, num_steps=60):
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 
 
-@TABLE
+@pytest.mark.parametrize("name", mostly(OBJECTIVES, list(OBJECTIVES)[::3]))
 def test_trains_through_both_of_the_hosts_ways(name):
     elbo = OBJECTIVES[name].make(pyro_entropy)
     vae = PyroSide(OBJECTIVES[name].vae).vae

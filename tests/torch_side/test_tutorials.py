@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO, autoguide, config_enumerate
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, autoguide
 
 from entropy_core.closed_form import gaussian_entropy
 from pyro_entropy import EntropySumDiagnostic
@@ -191,26 +191,24 @@ def test_an_enumerated_label_is_an_exact_average_over_its_values():
     assert rows.loc["prior", "y"]["entropy"] == pytest.approx(np.log(3), rel=PARITY)
 
 
-def test_a_chain_of_enumerated_sites_is_listed():
-    @config_enumerate
+def test_sites_that_cannot_be_summed_over_in_turn_are_listed():
+    # Each element of `x` depends on a value for its row and one for its column: all hang together.
     def model(x):
-        rate = pyro.sample("rate", dist.Gamma(torch.tensor(2.0), 1.0))
-        state = 0
-        for t in pyro.markov(range(len(x))):
-            state = pyro.sample(f"state_{t}", dist.Categorical(torch.eye(2)[state] + 0.1))
-            pyro.sample(f"x_{t}", dist.Poisson(rate + state), obs=x[t])
+        every = {"enumerate": "parallel"}
+        rows, columns = pyro.plate("rows", 3, dim=-2), pyro.plate("columns", 2, dim=-1)
+        with rows:
+            a = pyro.sample("a", dist.Bernoulli(0.3), infer=every)
+        with columns:
+            b = pyro.sample("b", dist.Bernoulli(0.6), infer=every)
+        with rows, columns:
+            pyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
+        pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(2.0))
 
-    def guide(x):
-        pyro.sample("rate", dist.Gamma(torch.tensor(3.0), 1.0))
-
-    report = EntropySumDiagnostic(model, guide).run([(torch.tensor([1.0, 0.0, 2.0]),)])
-    reasons = report.untreated
-    chain = "depends on several enumerated sites at once"
-    assert {name for name, why in reasons.items() if chain in why} == {
-        *(f"state_{t}" for t in range(3)),
-        *(f"x_{t}" for t in range(3)),
-    }
-    assert set(report.sites()["site_name"]) == {"rate"}
+    report = EntropySumDiagnostic(model, lambda x: None).run([(torch.zeros(3, 2),)])
+    turn = "cannot be summed over in turn"
+    assert {name for name, why in report.untreated.items() if turn in why} == {"a", "b", "x"}
+    assert set(report.sites()["site_name"]) == {"y"}
+    assert "without 'a', 'b', 'x'" in report.findings()[0]
     assert_report_identity(report)
 
 

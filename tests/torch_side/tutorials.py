@@ -150,6 +150,61 @@ def gmm_by_points():
     return gmm_model, AutoDelta(poutine.block(gmm_model, expose=["weights", "locs", "scale"]))
 
 
+# A mixture in the latent space, whose components the model enumerates.
+
+
+def latent_mixture():
+    decode, encode = nn.Linear(2, 6), nn.Linear(6, 4)
+
+    def model(x):
+        pyro.module("decoder", decode)
+        means = pyro.param("means", normal_data(3, 2))
+        with pyro.plate("data", len(x)):
+            c = pyro.sample(
+                "c", dist.Categorical(torch.ones(3) / 3), infer={"enumerate": "parallel"}
+            )
+            z = pyro.sample("z", dist.Normal(means[c], 0.5).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=decode(z)).to_event(1), obs=x)
+
+    def guide(x):
+        pyro.module("encoder", encode)
+        with pyro.plate("data", len(x)):
+            loc, log_scale = encode(x).chunk(2, -1)
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+    return model, guide
+
+
+# A hidden Markov model of sequences of different lengths.
+
+
+def hmm_model(sequences, lengths, num_states=3):
+    num_sequences, max_length, num_tones = sequences.shape
+    with pyro.plate("states", num_states):
+        moves = pyro.sample("moves", dist.Dirichlet(0.9 * torch.eye(num_states) + 0.1))
+        rate = torch.ones(num_tones)
+        emissions = pyro.sample("emissions", dist.Beta(rate, 2.0 * rate).to_event(1))
+    tones = pyro.plate("tones", num_tones, dim=-1)
+    with pyro.plate("sequences", num_sequences, dim=-2):
+        state = 0
+        for t in pyro.markov(range(max_length)):
+            with poutine.mask(mask=(t < lengths).unsqueeze(-1)):
+                state = pyro.sample(
+                    f"state_{t}", dist.Categorical(moves[state]), infer={"enumerate": "parallel"}
+                )
+                with tones:
+                    probs = emissions[state.squeeze(-1)]
+                    pyro.sample(f"tone_{t}", dist.Bernoulli(probs), obs=sequences[:, t])
+
+
+def hmm():
+    return hmm_model, AutoDelta(poutine.block(hmm_model, expose=["moves", "emissions"]))
+
+
+def melodies():
+    return (normal_data(4, 5, 2) > 0).to(torch.get_default_dtype()), torch.tensor([5, 3, 2, 4])
+
+
 # A guide with a normalising flow.
 
 
@@ -410,6 +465,8 @@ TUTORIALS = {
     "schools, easily guided": Tutorial(easily_guided_schools, schools_data, 8),
     "mixture": Tutorial(gmm, lambda: (normal_data(7),), 7, plates=1),
     "mixture, point estimates": Tutorial(gmm_by_points, lambda: (normal_data(7),), 7, plates=1),
+    "mixture of latents": Tutorial(latent_mixture, images, 8, plates=1),
+    "hidden Markov model": Tutorial(hmm, melodies, 4, 2, "sequences"),
     "flow guide": Tutorial(flow, lambda: (normal_data(7),), 7),
     "deep Markov model": Tutorial(dmm, sequences, 5),
     "product topic model": Tutorial(prodlda, documents, 5),
