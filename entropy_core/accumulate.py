@@ -172,7 +172,8 @@ class Accumulator:
         """Adds what another pass, over other data, has seen.
 
         Raises:
-            ValueError: If the other pass has seen another model, or has another `kl_epsilon`.
+            ValueError: If the other pass has seen another model, has another `kl_epsilon`, or if no
+                plate of the model holds all data: each pass is then one over a whole data set.
         """
         if not other.sites:
             return
@@ -180,6 +181,8 @@ class Accumulator:
             raise ValueError(expected(f"kl_epsilon {self.kl_epsilon}", "other", other.kl_epsilon))
         if self.sites and self.moments.keys() != other.moments.keys():
             raise ValueError(expected("the same sites", "other", sorted(other.moments)))
+        if self.sites and other.data_plate is None:
+            raise ValueError(expected("a plate that holds all data", "other", "none"))
         for key, moments in other.moments.items():
             self.moments.setdefault(key, Moments()).merge(moments)
         for key, observed in other.observed.items():

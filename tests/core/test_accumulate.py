@@ -153,6 +153,12 @@ def test_merging_different_models_is_refused_before_anything_changes():
     assert_same(sums, before)
 
 
+def test_merging_passes_over_whole_data_sets_is_refused():
+    whole = accumulated([trace([site("y", "decoder", np.ones(3), np.ones(3))])])
+    with pytest.raises(ValueError, match="a plate that holds all data for `other`; got none"):
+        whole.merge(whole)
+
+
 def test_merging_passes_with_other_thresholds_is_refused():
     sums = in_batches(draw(), *UNEVEN)
     with pytest.raises(ValueError, match=r"expected kl_epsilon 0\.01 for `other`; got 0\.5"):
