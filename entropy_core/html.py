@@ -66,10 +66,10 @@ def render(report: EntropyReport) -> str:
 
 
 def fragment(report: EntropyReport) -> str:
-    """The headline and the summary without page, style and figures, for a notebook's output."""
+    """The headline, the findings and the summary alone, for the output of a notebook."""
     numbers = " · ".join(f"{name} <b>{value}</b>" for name, value in _numbers(report))
     head = f"<p>{_sentence(report)}</p><p>{numbers}</p>{_no_claim(report)}"
-    return f"<div>{head}{_table(report.summary())}</div>"
+    return f"<div>{head}{_findings(report)}{_table(report.summary())}</div>"
 
 
 def _sentence(report: EntropyReport) -> str:
