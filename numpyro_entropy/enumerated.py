@@ -23,10 +23,6 @@ def read_enumeration(model_sites: dict[str, Site], guide_sites: dict[str, Site])
         model_sites: The sample sites of the model's trace.
         guide_sites: Those of the guide's trace.
     """
-    guide, model = (
-        {name: _part(site) for name, site in sites.items()} for sites in (guide_sites, model_sites)
-    )
-    found = enumeration_of(guide, model, OPERATIONS)
     marked = [
         name
         for name, site in model_sites.items()
@@ -35,7 +31,15 @@ def read_enumeration(model_sites: dict[str, Site], guide_sites: dict[str, Site])
         and site["infer"].get("enumerate") == "parallel"
         and "_enumerate_dim" not in site["infer"]
     ]
-    return replace(found, untreated=dict.fromkeys(marked, IN_A_SCAN) | dict(found.untreated))
+    untreated = dict.fromkeys(marked, IN_A_SCAN)
+    sites = [*guide_sites.values(), *model_sites.values()]
+    if not any("_enumerate_dim" in site["infer"] for site in sites):
+        return Enumeration(OPERATIONS, untreated=untreated)
+    guide, model = (
+        {name: _part(site) for name, site in sites.items()} for sites in (guide_sites, model_sites)
+    )
+    found = enumeration_of(guide, model, OPERATIONS)
+    return replace(found, untreated=untreated | dict(found.untreated))
 
 
 def enumerated_places(site: Site) -> dict[int, str]:

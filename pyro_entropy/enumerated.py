@@ -22,13 +22,16 @@ def read_enumeration(model_sites: dict[str, Site], guide_sites: dict[str, Site])
         model_sites: The sample sites of the model's trace.
         guide_sites: Those of the guide's trace.
     """
+    sites = [*guide_sites.values(), *model_sites.values()]
+    drawn = [site["name"] for site in sites if site["infer"].get("num_samples") is not None]
+    untreated = dict.fromkeys(drawn, SEVERAL_DRAWS)
+    if all(site["infer"].get("_enumerate_dim") is None for site in sites):
+        return Enumeration(OPERATIONS, untreated=untreated)
     guide, model = (
         {name: _part(site) for name, site in sites.items()} for sites in (guide_sites, model_sites)
     )
     found = enumeration_of(guide, model, OPERATIONS)
-    sites = [*guide_sites.values(), *model_sites.values()]
-    drawn = [site["name"] for site in sites if site["infer"].get("num_samples") is not None]
-    return replace(found, untreated=dict.fromkeys(drawn, SEVERAL_DRAWS) | dict(found.untreated))
+    return replace(found, untreated=untreated | dict(found.untreated))
 
 
 def enumerated_places(site: Site) -> dict[int, str]:
