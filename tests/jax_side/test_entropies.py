@@ -26,7 +26,7 @@ from tests.jax_side.entropy_cases import CASES, NORMAL, SKIPPED, A, L
 METHODS = {HOST: "closed form", OURS: "closed form", CHANGE: CHANGE, SAMPLED: SAMPLED, NONE: NONE}
 # Of the entropies that are the library's own every third, the others with the slow tests.
 OURS_ALONE = [name for name, case in CASES.items() if case.kind in (OURS, CHANGE)][::3]
-every = pytest.mark.parametrize("name", mostly(CASES, OURS_ALONE))
+every = pytest.mark.parametrize("name", mostly(CASES, OURS_ALONE[::2]))
 NO_SAMPLER = {"GaussianCopulaBeta"}
 wrapped = pytest.mark.parametrize(
     "name",

@@ -34,7 +34,7 @@ TRAINED = ["full BILBO", "BAGGINS", "profiled", "ED-VAE"]
 FEW = ["BAGGINS", "ED-VAE"]
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", mostly(TRAINED, FEW))
 def test_trains_through_all_of_the_hosts_ways(name):
     here, elbo = NumPyroSide(OBJECTIVES[name].vae), OBJECTIVES[name].make(numpyro_entropy)
     svi = SVI(*here.pair(), Adam(1e-2), elbo, total=10 * B)
