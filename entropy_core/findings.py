@@ -62,13 +62,13 @@ def _on_the_gap(report: EntropyReport) -> list[str]:
             "is no sign that training has not converged."
         )
     gap, error = map(float, report.summary().loc["gap"])
-    size = f"{_short(abs(gap))} nats, {_short(100 * report.relative_gap)} % of the ELBO"
+    size = f"{short(abs(gap))} nats, {short(100 * report.relative_gap)} % of the ELBO"
     if np.isnan(error):
         found.append(f"The gap is {size}; one draw does not tell its Monte-Carlo error.")
     elif abs(gap) <= 2 * error:
         found.append(
             f"The gap is within its Monte-Carlo error ({size}; two standard errors are "
-            f"{_short(2 * error)} nats): ELBO and entropy sum agree as far as the draws can tell."
+            f"{short(2 * error)} nats): ELBO and entropy sum agree as far as the draws can tell."
         )
     elif error == 0:
         found.append(f"The gap is {size}, and does not depend on draws.")
@@ -157,7 +157,7 @@ def _on_site(
         off = 100 * abs(ratio**-0.5 - 1)
         scale = f"one scale for its {dims} dimensions" if dims > 1 else "one dimension"
         return (
-            f"{text} If it is Gaussian with {scale}, sigma is about {_short(off)} % too "
+            f"{text} If it is Gaussian with {scale}, sigma is about {short(off)} % too "
             f"{large}{why}."
         )
     return f"{text} If it is Gaussian with one scale, sigma is too {large}{why}."
@@ -216,13 +216,13 @@ def _on_training(report: EntropyReport) -> list[str]:
         return []
     moved = "rose" if change > 0 else "fell"
     return [
-        f"Training was not over: the ELBO still {moved} by {_short(abs(change))} nats from the "
+        f"Training was not over: the ELBO still {moved} by {short(abs(change))} nats from the "
         "last fifth but one of the history to the last."
     ]
 
 
-def _short(value: float) -> str:
-    # Two digits, without an exponent where they are not needed.
+def short(value: float) -> str:
+    """Two digits, without an exponent where they are not needed."""
     return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 

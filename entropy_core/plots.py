@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from entropy_core.checks import expected
+from entropy_core.findings import short
 from entropy_core.panels import (
     BLUE,
     GREY,
@@ -63,7 +64,7 @@ def plot_history(report: EntropyReport, *, backend: str = "matplotlib", figure: 
     plot.ylim(in_view, gap)
     plot.ylabel("|gap| in % of\nthe last ELBO", gap)
     plot.xlabel(history.attrs.get("unit", "epoch"), gap)
-    plot.title(f"ELBO and entropy sum, {100 * report.relative_gap:.2g} % apart", values)
+    plot.title(f"ELBO and entropy sum, {short(100 * report.relative_gap)} % apart", values)
 
     legend(plot, collection, lines)
     return collection
