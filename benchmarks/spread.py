@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table, and writes it beside this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--num-data", type=int, default=10_000)
-    parser.add_argument("--num-epochs", type=int, default=300)
+    parser.add_argument("--num-epochs", type=int, default=1500)
     parser.add_argument("--repeats", type=int, default=300)
     parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300, 1000])
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".txt"))
