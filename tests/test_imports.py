@@ -55,3 +55,42 @@ def test_importing_numpyro_entropy_changes_no_global_state():
     state = "(jax.config.values.copy(), numpyro.distributions.distribution.validation_enabled)"
     code = f"import jax, numpyro, flax.linen; before = {state}; import numpyro_entropy;"
     assert run(f"{code} print(before == {state})").strip() == "True"
+
+
+def written_by_pyro():
+    import torch
+
+    from pyro_entropy import VAE1, EntropySumDiagnostic
+
+    vae, x = VAE1(4, 2, hidden=()), torch.rand(30, 4)
+    return EntropySumDiagnostic(vae.model, vae.guide, num_particles=2).run(x, explain=True)
+
+
+def written_by_numpyro():
+    from jax import random
+
+    from numpyro_entropy import VAE1, EntropySumDiagnostic
+
+    vae, key = VAE1(4, 2, hidden=()), random.key(0)
+    diagnostic = EntropySumDiagnostic(vae.model, vae.guide, num_particles=2)
+    return diagnostic.run(key, vae.init(key), random.uniform(key, (30, 4)), explain=True)
+
+
+@pytest.mark.parametrize(
+    ("write", "missing"),
+    [(written_by_pyro, ["torch", "pyro"]), (written_by_numpyro, ["jax", "numpyro"])],
+)
+def test_reports_are_read_where_the_backend_that_wrote_them_is_missing(write, missing, tmp_path):
+    report = write()
+    report.save(tmp_path / "report.nc")
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys({missing})
+from entropy_core.report import EntropyReport
+report = EntropyReport.load({str(tmp_path / "report.nc")!r})
+print(repr(report["elbo"]), *report.claims()["verdict"], len(str(report)) > 500)
+"""
+    elbo, *verdicts, told = run(code).replace("not converged", "moving").split()
+    assert float(elbo) == report["elbo"]
+    assert verdicts == [v.replace("not converged", "moving") for v in report.claims()["verdict"]]
+    assert told == "True"
