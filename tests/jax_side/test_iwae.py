@@ -114,7 +114,7 @@ def test_halves_of_the_particles_never_exceed_all_of_them():
     assert ((halves[0] + halves[1]) / 2 <= whole).all()
 
 
-@GRADIENTS
+@pytest.mark.parametrize("gradient", mostly(["plain", "dreg", "stl"], ["dreg"]))
 @pytest.mark.parametrize("name", mostly(["SigmaVAE", "VampPrior"], ["VampPrior"]))
 def test_chunks_do_not_change_the_gradients(name, gradient):
     vae, x = CASES[name].make(numpyro_entropy, jnp.float64), observations(CASES[name].kind)
@@ -130,7 +130,7 @@ def test_chunks_do_not_change_the_gradients(name, gradient):
         np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("num_particles", mostly([1, 2, 5, 20], [1, 5]))
+@pytest.mark.parametrize("num_particles", mostly([1, 2, 5, 20], [5]))
 def test_dreg_gradients_are_those_of_the_bound_in_expectation(num_particles):
     def gradients(gradient):
         elbo = IWAE_ELBO(num_particles, gradient=gradient)

@@ -26,7 +26,7 @@ HOSTS = [
     pytest.param(partial(Standard_ELBO, closed_form=False), Trace_ELBO, id="sampled"),
 ]
 PARTICLES = [
-    pytest.param({"num_particles": 1}, id="1"),
+    pytest.param({"num_particles": 1}, id="1", marks=pytest.mark.slow),
     pytest.param(
         {"num_particles": 3, "vectorize_particles": False}, id="3", marks=pytest.mark.slow
     ),

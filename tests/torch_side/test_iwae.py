@@ -139,7 +139,7 @@ def test_gradients_chunk_by_chunk_are_those_of_one_graph(name, gradient):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("num_particles", mostly([1, 2, 5, 20], [1, 5]))
+@pytest.mark.parametrize("num_particles", mostly([1, 2, 5, 20], [5]))
 def test_dreg_gradients_are_those_of_the_bound_in_expectation(num_particles):
     plain, dreg, stl = (
         np.array(
