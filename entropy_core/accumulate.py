@@ -78,6 +78,9 @@ class LatentMoments:
     def of(cls, terms: LatentTerms, kl_epsilon: float) -> "LatentMoments":
         """Sums one batch; `below` counts the data points with `KL < kl_epsilon`."""
         mean = terms.mean.mean(0)
+        # A mean that is infinite, as that of a half-Cauchy distribution, has no variance: NaN.
+        with np.errstate(invalid="ignore"):
+            squares = ((terms.mean - mean) ** 2).sum(0)
         return cls(
             len(terms.mean),
             terms.entropy.sum(0),
@@ -85,13 +88,14 @@ class LatentMoments:
             terms.kl.sum(0),
             (terms.kl < kl_epsilon).sum(0).astype(float),
             mean,
-            ((terms.mean - mean) ** 2).sum(0),
+            squares,
         )
 
     def merge(self, other: "LatentMoments") -> None:
         """Adds what another pass has seen (Chan et al. 1983 for mean and sum of squares)."""
         total = self.num_data + other.num_data
-        shift = other.mean - self.mean
+        with np.errstate(invalid="ignore"):
+            shift = other.mean - self.mean
         # Not in place: the arrays may be those of another pass.
         between = shift**2 * self.num_data * other.num_data / total
         self.squares = self.squares + other.squares + between

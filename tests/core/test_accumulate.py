@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from entropy_core.accumulate import Accumulator, Moments
+from entropy_core.accumulate import Accumulator, LatentMoments, Moments
 from entropy_core.records import LatentTerms, Plate
 from tests.core.records import (
     DECODER,
@@ -151,6 +151,16 @@ def test_merging_different_models_is_refused_before_anything_changes():
     with pytest.raises(ValueError, match=r"expected the same sites for `other`; got .*'y'"):
         sums.merge(other)
     assert_same(sums, before)
+
+
+def test_latents_without_a_mean_have_no_variance_of_it():
+    numbers = [np.full((3, 2), value) for value in (1.0, 1.4, 0.3)]
+    terms = LatentTerms("z", *numbers, np.tile([np.inf, 0.5], (3, 1)))
+    moments, other = (LatentMoments.of(terms, 0.01) for _ in range(2))
+    moments.merge(other)
+    assert np.isnan(moments.squares[0])
+    assert moments.squares[1] == 0
+    assert moments.num_data == 6
 
 
 def test_merging_passes_over_whole_data_sets_is_refused():

@@ -1,7 +1,9 @@
 """The diagnostic on random model graphs: against the host, itself, and independent draws."""
 
 from contextlib import ExitStack
+from itertools import count
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -28,6 +30,7 @@ FAMILIES = {
     "Poisson": lambda a, b: dist.Poisson(b * jnp.exp(a)),
 }
 NORMAL = {"deadline": None, "derandomize": True, "max_examples": 100}
+COUNT = count(1)
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
@@ -115,6 +118,9 @@ def test_any_graph(graph):
 @settings(deadline=None, max_examples=2000, suppress_health_check=CHECKS)
 @given(graphs())
 def test_any_of_many_graphs(graph):
+    if next(COUNT) % 100 == 0:
+        # A process can hold so many compiled functions and no more.
+        jax.clear_caches()
     check(graph)
 
 
