@@ -18,6 +18,7 @@ import xarray as xr
 from arviz_base import dict_to_dataset
 from numpy.typing import NDArray
 
+from entropy_core.checks import expected
 from entropy_core.directions import Array, Direction, Jacobian, search
 
 Verdict = Literal["holds", "not converged", "no claim"]
@@ -95,9 +96,33 @@ class Evidence(NamedTuple):
     untreated: Mapping[str, str]
 
 
-def mean_evidence(mean: Evidence, other: Evidence, share: float) -> Evidence:
-    """The mean of the evidence of some batches and of another one, which has a share in it."""
+class MeanEvidence:
+    """The evidence of all batches, draw by draw, in constant memory."""
 
+    def __init__(self) -> None:
+        self._draws: list[Evidence] = []
+        self.num_data = 0
+
+    def add(self, draws: Sequence[Evidence], num_data: int) -> None:
+        """Takes in the draws for a batch of `num_data` data points."""
+        self.num_data += num_data
+        share = num_data / self.num_data
+        pairs = zip(self._draws or draws, draws, strict=True)
+        self._draws = [_mixed(mean, other, share) for mean, other in pairs]
+
+    @property
+    def draws(self) -> list[Evidence]:
+        """The mean over the batches of each draw.
+
+        Raises:
+            ValueError: If there has been no batch.
+        """
+        if not self._draws:
+            raise ValueError(expected("at least one batch", "batches", "none"))
+        return self._draws
+
+
+def _mixed(mean: Evidence, other: Evidence, share: float) -> Evidence:
     def mixed(name: str) -> dict[str, float]:
         old, new = getattr(mean, name), getattr(other, name)
         return {site: old[site] + share * (new[site] - old[site]) for site in old}

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.claims import TOLERANCE, Evidence, SiteClaim, explain, mean_evidence
+from entropy_core.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo_terms, find_data_plate
 from numpyro_entropy.base_measures import log_base_measure, mean_log_base_measure
@@ -95,14 +95,13 @@ class Explanation:
     ) -> None:
         self.model, self.guide = model, guide
         self.num_particles, self.data_plate = num_particles, data_plate
-        self._draws: list[Evidence] = []
-        self._num_data = 0
+        self._evidence = MeanEvidence()
         self._untreated: dict[str, str] = {}
         self._compiled = jax.jit(self._trace_and_read)
 
     def add(self, rng_key: Array, params: Params, args: tuple) -> None:
         """Takes in a batch; the first one decides at which draws directions are looked for."""
-        if not self._draws:
+        if not self._evidence.num_data:
             floats = float_params(params)
             if not floats:
                 what = "parameters that can be trained"
@@ -110,20 +109,16 @@ class Explanation:
             self._solved = float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps ** 0.4)
             self._at = linearise(rng_key, params, self.model, self.guide, args)
         keys = random.split(rng_key, self.num_particles)
-        found = [self._evidence(*self._compiled(key, params, args)) for key in keys]
+        found = [self._read(*self._compiled(key, params, args)) for key in keys]
         num_data = len(args[0]) if args and hasattr(args[0], "shape") else 1
-        self._num_data += num_data
-        share = num_data / self._num_data
-        pairs = zip(self._draws or found, found, strict=True)
-        self._draws = [mean_evidence(mean, other, share) for mean, other in pairs]
+        self._evidence.add(found, num_data)
 
     def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
         """The claims, from all batches together."""
-        if not self._draws:
-            raise ValueError(expected("at least one batch", "batches", "none"))
-        return explain(self._at, self._draws, tolerance=tolerance, solved=self._solved)
+        draws = self._evidence.draws
+        return explain(self._at, draws, tolerance=tolerance, solved=self._solved)
 
-    def _evidence(self, grads: Params, *parts: dict[str, Array]) -> Evidence:
+    def _read(self, grads: Params, *parts: dict[str, Array]) -> Evidence:
         gradient = np.asarray(ravel_pytree(grads)[0], np.float64)
         residuals, measures = (
             {name: value.item() for name, value in jax.device_get(part).items()} for part in parts
@@ -153,9 +148,7 @@ def _base_measures(
     model_trace: Trace, guide_trace: Trace, sites: list[SiteTerms], data_plate: str | None
 ) -> dict[str, Array]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
-    plate, found = find_data_plate(sites, data_plate), {}
-    model_sites = sample_sites(model_trace)
-    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
+    model_sites, found = sample_sites(model_trace), []
     for record in sites:
         if record.role not in ("prior", "decoder"):
             continue
@@ -163,6 +156,12 @@ def _base_measures(
         at_draw = log_base_measure(site["fn"], site["value"])
         mean = mean_log_base_measure(site["fn"])
         if at_draw is not None and mean is not None:
-            total = record.total(enumeration.mean(at_draw - mean, enumerated_places(site)))
-            found[record.name] = total / (plate.full_size if plate else 1)
-    return found
+            found.append((record, site, at_draw - mean))
+    if not found:
+        return {}
+    # Few models have such a site: for them alone the enumerated sites are weighed once more.
+    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
+    plate = find_data_plate(sites, data_plate)
+    num_data = plate.full_size if plate else 1
+    means = ((r, enumeration.mean(values, enumerated_places(site))) for r, site, values in found)
+    return {record.name: record.total(values) / num_data for record, values in means}

@@ -11,7 +11,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.claims import TOLERANCE, Evidence, SiteClaim, explain, mean_evidence
+from entropy_core.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.records import SiteTerms
 from entropy_core.terms import elbo_terms, find_data_plate
 from pyro_entropy.base_measures import log_base_measure, mean_log_base_measure
@@ -88,8 +88,7 @@ class Explanation:
         self.model, self.guide = model, guide
         self.num_particles, self.data_plate = num_particles, data_plate
         self._pair: tuple[Callable, Callable, int | float] | None = None
-        self._draws: list[Evidence] = []
-        self._num_data = 0
+        self._evidence = MeanEvidence()
 
     @torch.enable_grad()
     def add(self, args: tuple) -> None:
@@ -103,17 +102,13 @@ class Explanation:
             for _ in range(self.num_particles)
         ]
         num_data = len(args[0]) if args and isinstance(args[0], Tensor) else 1
-        self._num_data += num_data
-        share = num_data / self._num_data
-        pairs = zip(self._draws or found, found, strict=True)
-        self._draws = [mean_evidence(mean, other, share) for mean, other in pairs]
+        self._evidence.add(found, num_data)
 
     def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
         """The claims, from all batches together."""
-        if not self._draws:
-            raise ValueError(expected("at least one batch", "batches", "none"))
+        draws = self._evidence.draws
         solved = torch.finfo(next(iter(self._params.values())).dtype).eps ** 0.4
-        return explain(self._at, self._draws, tolerance=tolerance, solved=solved)
+        return explain(self._at, draws, tolerance=tolerance, solved=solved)
 
 
 def _params(model: Callable, guide: Callable, args: tuple) -> Params:
@@ -162,9 +157,7 @@ def _base_measures(
     model_trace: Trace, guide_trace: Trace, sites: list[SiteTerms], data_plate: str | None
 ) -> dict[str, float]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
-    plate, found = find_data_plate(sites, data_plate), {}
-    model_sites = sample_sites(model_trace)
-    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
+    model_sites, found = sample_sites(model_trace), []
     for record in sites:
         if record.role not in ("prior", "decoder"):
             continue
@@ -172,7 +165,12 @@ def _base_measures(
         at_draw = log_base_measure(site["fn"], site["value"])
         mean = mean_log_base_measure(site["fn"])
         if at_draw is not None and mean is not None:
-            values = scale_and_mask(at_draw - mean, mask=site["mask"])
-            total = record.total(enumeration.mean(values, enumerated_places(site))).item()
-            found[record.name] = total / (plate.full_size if plate else 1)
-    return found
+            found.append((record, site, scale_and_mask(at_draw - mean, mask=site["mask"])))
+    if not found:
+        return {}
+    # Few models have such a site: for them alone the enumerated sites are weighed once more.
+    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
+    plate = find_data_plate(sites, data_plate)
+    num_data = plate.full_size if plate else 1
+    means = ((r, enumeration.mean(values, enumerated_places(site))) for r, site, values in found)
+    return {record.name: record.total(values).item() / num_data for record, values in means}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from entropy_core.claims import Evidence, Linearised, SiteClaim, explain, mean_evidence
+from entropy_core.claims import Evidence, Linearised, MeanEvidence, SiteClaim, explain
 from entropy_core.directions import Direction, Jacobian, sampled_rows, search
 from entropy_core.report import EntropyReport
 from tests.core.test_report import report
@@ -139,7 +139,10 @@ def test_without_all_sites_there_is_no_claim():
 def test_batches_count_by_their_data_points():
     left = Evidence(np.array([1.0]), {"a": 1.0}, {"a": 0.0}, {})
     right = Evidence(np.array([5.0]), {"a": 3.0}, {"a": 2.0}, {})
-    mean = mean_evidence(left, right, 0.25)
+    evidence = MeanEvidence()
+    evidence.add([left], 3)
+    evidence.add([right], 1)
+    (mean,) = evidence.draws
     np.testing.assert_allclose(mean.gradient, [2.0])
     assert mean.residuals == {"a": 1.5}
     assert mean.base_measures == {"a": 0.5}
