@@ -19,13 +19,20 @@ STANDARD_ERRORS = 4.0
 B, D, H, HIDDEN = 8, 6, 3, (16,)
 
 
-def mostly(names: Iterable[str], kept: Iterable[str]) -> list[Any]:
+def mostly(cells: Iterable[Any], kept: Iterable[Any]) -> list[Any]:
     """Parameters of a test, of which those that are not `kept` run with the slow tests only.
+
+    A cell is one parameter, or a tuple of several.
 
     For tables whose lines take long, as those on the JAX side, where each one compiles and the
     other side has the whole table.
     """
-    return [n if n in set(kept) else pytest.param(n, marks=pytest.mark.slow) for n in names]
+    fast = set(kept)
+
+    def slow(cell: Any) -> Any:
+        return pytest.param(*(cell if isinstance(cell, tuple) else (cell,)), marks=pytest.mark.slow)
+
+    return [cell if cell in fast else slow(cell) for cell in cells]
 
 
 def data(num: int = B, dim: int = D, seed: int = 0) -> np.ndarray:

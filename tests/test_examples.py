@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from entropy_core.report import EntropyReport
+from tests.helpers import mostly
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,16 +29,12 @@ def test_every_example_has_tiny_arguments():
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == TINY.keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "backend"),
-    [
-        # The examples share their command line: one of them shows that a backend alone works.
-        pytest.param(name, backend, marks=() if kept else pytest.mark.slow)
-        for name in TINY
-        for backend in ("pyro", "numpyro", "both")
-        for kept in [backend == "both" or name == "linear_vae"]
-    ],
-)
+CELLS = [(name, backend) for name in TINY for backend in ("pyro", "numpyro", "both")]
+# The examples share their command line: one of them shows that a backend alone works.
+FAST = [(name, backend) for name, backend in CELLS if backend == "both" or name == "linear_vae"]
+
+
+@pytest.mark.parametrize(("name", "backend"), mostly(CELLS, FAST))
 def test_examples(name, backend, tmp_path, capsys):
     arguments = [*TINY[name], "--backend", backend, "--output", str(tmp_path)]
     reports = load(name).main(arguments)

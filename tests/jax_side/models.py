@@ -55,6 +55,21 @@ def subsampled_guide(x):
         numpyro.sample("z", dist.Normal(x[rows, :1] * weight, 0.6).to_event(1))
 
 
+def crossed_model(x):
+    """Two enumerated sites in crossed plates, which no sum over one after the other takes apart."""
+    every = {"enumerate": "parallel"}
+    size, width = x.shape
+    rows, columns = numpyro.plate("rows", size, dim=-2), numpyro.plate("columns", width, dim=-1)
+    with rows:
+        a = numpyro.sample("a", dist.Bernoulli(0.3), infer=every)
+    with columns:
+        b = numpyro.sample("b", dist.Bernoulli(0.6), infer=every)
+    with rows, columns:
+        numpyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
+        scale = numpyro.param("crossed scale", 0.8)
+        numpyro.sample("y", dist.Normal(0.0, scale), obs=x)
+
+
 USER_MODELS = {
     "two sites": (two_sites_model, two_sites_guide),
     "nested plates": (nested_model, nested_guide),

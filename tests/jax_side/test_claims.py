@@ -20,7 +20,7 @@ from numpyro_entropy.claims import explain_residuals
 from numpyro_entropy.params import from_weights, to_weights
 from tests.cases import CASES, observations
 from tests.helpers import IDENTITY, STANDARD_ERRORS, mostly, random_weights
-from tests.jax_side.models import initial_params
+from tests.jax_side.models import crossed_model, initial_params
 
 N, D, H = 120, 3, 2
 RNG = np.random.default_rng(0)
@@ -283,19 +283,9 @@ def test_enumerated_and_automatic(model, guide):
 
 @pytest.mark.filterwarnings("ignore:Currently, SVI with Trace_ELBO loss")
 def test_without_a_site_there_is_no_claim():
-    def crossed(x):
-        every = {"enumerate": "parallel"}
-        rows, columns = numpyro.plate("rows", N, dim=-2), numpyro.plate("columns", D, dim=-1)
-        with rows:
-            a = numpyro.sample("a", dist.Bernoulli(0.3), infer=every)
-        with columns:
-            b = numpyro.sample("b", dist.Bernoulli(0.6), infer=every)
-        with rows, columns:
-            numpyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
-            numpyro.sample("y", dist.Normal(0.0, learned(x)), obs=x)
-
     claims = {
-        claim.sites[0]: claim for claim in claims_of(crossed, lambda x: None, data_plate="rows")
+        claim.sites[0]: claim
+        for claim in claims_of(crossed_model, lambda x: None, data_plate="rows")
     }
     assert {claim.verdict for claim in claims.values()} == {"no claim"}
     assert "cannot be summed over in turn" in claims["a"].reason

@@ -17,7 +17,7 @@ from numpyro_entropy import EntropySumDiagnostic
 from numpyro_entropy.terms import all_terms
 from numpyro_entropy.traces import get_traces
 from tests.helpers import PARITY, STANDARD_ERRORS, assert_report_identity, mostly
-from tests.jax_side.models import initial_params
+from tests.jax_side.models import crossed_model, initial_params
 from tests.jax_side.tutorials import LENGTHS, TUTORIALS, eight_schools, schools_data
 
 KEY = random.key(3)
@@ -183,19 +183,10 @@ def test_an_enumerated_label_is_an_exact_average_over_its_values():
 
 
 def test_sites_that_cannot_be_summed_over_in_turn_are_listed():
-    # Each element of `x` depends on a value for its row and one for its column: all hang together.
-    def model(x):
-        every = {"enumerate": "parallel"}
-        rows, columns = numpyro.plate("rows", 3, dim=-2), numpyro.plate("columns", 2, dim=-1)
-        with rows:
-            a = numpyro.sample("a", dist.Bernoulli(0.3), infer=every)
-        with columns:
-            b = numpyro.sample("b", dist.Bernoulli(0.6), infer=every)
-        with rows, columns:
-            numpyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
-        numpyro.sample("y", dist.Normal(0.0, 1.0), obs=2.0)
-
-    report = EntropySumDiagnostic(model, lambda x: None).run(KEY, {}, [(jnp.zeros((3, 2)),)])
+    x = jnp.zeros((3, 2))
+    params = initial_params(crossed_model, lambda x: None, x)
+    diagnostic = EntropySumDiagnostic(crossed_model, lambda x: None, data_plate="rows")
+    report = diagnostic.run(KEY, params, [(x,)])
     turn = "cannot be summed over in turn"
     assert {name for name, why in report.untreated.items() if turn in why} == {"a", "b", "x"}
     assert set(report.sites()["site_name"]) == {"y"}

@@ -21,17 +21,12 @@ TABLE = pytest.mark.parametrize("name", mostly(CASES, SOME))
 FEW = ["discretised logistic", "categorical", "Gamma"]
 # In float32 the named variants, and one with each of the other distributions.
 FLOAT32 = [*VARIANTS, "discretised normal", "continuous Bernoulli", "Gamma", "convolutional VAE3"]
-NAMES_AND_DTYPES = pytest.mark.parametrize(
-    ("name", "dtype"),
-    [
-        pytest.param(name, dtype, marks=() if name in kept else pytest.mark.slow)
-        for names, dtype, kept in (
-            (CASES, jnp.float64, [*list(VARIANTS)[::2], "Gamma"]),
-            (FLOAT32, jnp.float32, ["VAE1", "discretised normal", "convolutional VAE3"]),
-        )
-        for name in names
-    ],
-)
+CELLS = [*((name, jnp.float64) for name in CASES), *((name, jnp.float32) for name in FLOAT32)]
+FAST = [
+    *((name, jnp.float64) for name in [*list(VARIANTS)[::2], "Gamma"]),
+    *((name, jnp.float32) for name in ["VAE1", "discretised normal", "convolutional VAE3"]),
+]
+NAMES_AND_DTYPES = pytest.mark.parametrize(("name", "dtype"), mostly(CELLS, FAST))
 
 
 def made(name, dtype=jnp.float64):

@@ -55,6 +55,21 @@ def subsampled_guide(x):
         pyro.sample("z", dist.Normal(loc, 0.6).to_event(1))
 
 
+def crossed_model(x):
+    """Two enumerated sites in crossed plates, which no sum over one after the other takes apart."""
+    every = {"enumerate": "parallel"}
+    size, width = x.shape
+    rows, columns = pyro.plate("rows", size, dim=-2), pyro.plate("columns", width, dim=-1)
+    with rows:
+        a = pyro.sample("a", dist.Bernoulli(0.3), infer=every)
+    with columns:
+        b = pyro.sample("b", dist.Bernoulli(0.6), infer=every)
+    with rows, columns:
+        pyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
+        scale = pyro.param("crossed scale", x.new_tensor(0.8))
+        pyro.sample("y", dist.Normal(0.0, scale), obs=x)
+
+
 USER_MODELS = {
     "two sites": (two_sites_model, two_sites_guide),
     "nested plates": (nested_model, nested_guide),

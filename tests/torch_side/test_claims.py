@@ -20,6 +20,7 @@ from tests.cases import CASES, observations
 from tests.helpers import IDENTITY, STANDARD_ERRORS, mostly
 from tests.parity.noise import PyroNoise
 from tests.stationary import minimise
+from tests.torch_side.models import crossed_model
 
 N, D, H = 120, 3, 2
 RNG = np.random.default_rng(0)
@@ -295,20 +296,9 @@ def test_enumerated_and_automatic(model, guide):
 
 
 def test_without_a_site_there_is_no_claim():
-    def crossed(x):
-        every = {"enumerate": "parallel"}
-        rows, columns = pyro.plate("rows", N, dim=-2), pyro.plate("columns", D, dim=-1)
-        with rows:
-            a = pyro.sample("a", dist.Bernoulli(0.3), infer=every)
-        with columns:
-            b = pyro.sample("b", dist.Bernoulli(0.6), infer=every)
-        with rows, columns:
-            pyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
-            pyro.sample("y", dist.Normal(0.0, learned(x)), obs=x)
-
     claims = {
         claim.sites[0]: claim
-        for claim in explain_residuals(crossed, lambda x: None, X, data_plate="rows")
+        for claim in explain_residuals(crossed_model, lambda x: None, X, data_plate="rows")
     }
     assert {claim.verdict for claim in claims.values()} == {"no claim"}
     assert "cannot be summed over in turn" in claims["a"].reason

@@ -12,6 +12,7 @@ from entropy_core.closed_form import gaussian_entropy
 from pyro_entropy import EntropySumDiagnostic
 from pyro_entropy.terms import all_terms
 from tests.helpers import PARITY, STANDARD_ERRORS, assert_report_identity
+from tests.torch_side.models import crossed_model
 from tests.torch_side.tutorials import LENGTHS, TUTORIALS, eight_schools, schools_data
 
 TABLE = pytest.mark.parametrize("name", TUTORIALS)
@@ -192,19 +193,8 @@ def test_an_enumerated_label_is_an_exact_average_over_its_values():
 
 
 def test_sites_that_cannot_be_summed_over_in_turn_are_listed():
-    # Each element of `x` depends on a value for its row and one for its column: all hang together.
-    def model(x):
-        every = {"enumerate": "parallel"}
-        rows, columns = pyro.plate("rows", 3, dim=-2), pyro.plate("columns", 2, dim=-1)
-        with rows:
-            a = pyro.sample("a", dist.Bernoulli(0.3), infer=every)
-        with columns:
-            b = pyro.sample("b", dist.Bernoulli(0.6), infer=every)
-        with rows, columns:
-            pyro.sample("x", dist.Normal(a + 2.0 * b, 1.0), obs=x)
-        pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(2.0))
-
-    report = EntropySumDiagnostic(model, lambda x: None).run([(torch.zeros(3, 2),)])
+    diagnostic = EntropySumDiagnostic(crossed_model, lambda x: None, data_plate="rows")
+    report = diagnostic.run([(torch.zeros(3, 2),)])
     turn = "cannot be summed over in turn"
     assert {name for name, why in report.untreated.items() if turn in why} == {"a", "b", "x"}
     assert set(report.sites()["site_name"]) == {"y"}
