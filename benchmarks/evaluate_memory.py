@@ -30,7 +30,7 @@ def pyro_log_likelihood(x: np.ndarray) -> partial:
     import torch
 
     from pyro_entropy import BernoulliVAE
-    from pyro_entropy.evaluate import log_likelihood
+    from pyro_entropy.evaluation.likelihood import log_likelihood
 
     vae = BernoulliVAE(D, H, hidden=HIDDEN)
     return partial(log_likelihood, vae.model, vae.guide, torch.tensor(x))
@@ -41,7 +41,7 @@ def numpyro_log_likelihood(x: np.ndarray) -> partial:
     import jax
 
     from numpyro_entropy import BernoulliVAE
-    from numpyro_entropy.evaluate import log_likelihood
+    from numpyro_entropy.evaluation.likelihood import log_likelihood
 
     vae, key = BernoulliVAE(D, H, hidden=HIDDEN), jax.random.key(0)
     return partial(log_likelihood, key, vae.init(key), vae.model, vae.guide, jax.numpy.asarray(x))

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from entropy_core.closed_form import optimal_decoder_variance
 from entropy_core.datasets import manifold
 from entropy_core.files import replacing
+from entropy_core.theory.closed_form import optimal_decoder_variance
 
 D, H, HIDDEN = 100, 20, (128, 40)
 

@@ -15,9 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from entropy_core import datasets
-from entropy_core.closed_form import optimal_decoder_variance
-from entropy_core.comparison import compare
-from entropy_core.report import EntropyReport
+from entropy_core.report import EntropyReport, compare
+from entropy_core.theory.closed_form import optimal_decoder_variance
 
 FINAL_LR = 0.05  # of the first one, reached along half a cosine
 COLUMNS = 12  # images in a row of the picture

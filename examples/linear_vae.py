@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from entropy_core import datasets
-from entropy_core.closed_form import (
+from entropy_core.report import EntropyReport, compare
+from entropy_core.theory.closed_form import (
     optimal_decoder_variance,
     ppca_log_likelihood,
     ppca_optimum,
 )
-from entropy_core.comparison import compare
-from entropy_core.report import EntropyReport
 
 FULL = {"num_data": 10_000, "batch_size": 2000, "epochs": 1500, "draws": 100}
 FINAL_LR = 0.01  # of the first one, reached along half a cosine

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from entropy_core import datasets
-from entropy_core.closed_form import optimal_decoder_variance
-from entropy_core.comparison import compare
-from entropy_core.plots import plot_history, plot_latents
-from entropy_core.report import EntropyReport
+from entropy_core.figures.training import plot_history, plot_latents
+from entropy_core.report import EntropyReport, compare
+from entropy_core.theory.closed_form import optimal_decoder_variance
 
 FULL = {"latent_dim": 2, "hidden": [50, 50], "epochs": 200, "batch_size": 2000, "draws": 100}
 FINAL_LR = 0.05  # of the first one, reached along half a cosine

@@ -6,64 +6,56 @@ except ImportError as error:
     error.add_note("numpyro_entropy needs NumPyro: pip install 'elbo-entropy[numpyro]'")
     raise
 
-from numpyro_entropy.architecture import Nets
-from numpyro_entropy.arviz import to_datatree
-from numpyro_entropy.claims import explain_residuals
-from numpyro_entropy.continuous_bernoulli import ContinuousBernoulli
-from numpyro_entropy.convnets import ConvNet, DeconvNet
-from numpyro_entropy.decoders import (
+from numpyro_entropy.decoders.base import Decoder
+from numpyro_entropy.decoders.continuous import (
+    ContinuousBernoulliDecoder,
+    GammaDecoder,
+    LaplaceDecoder,
+)
+from numpyro_entropy.decoders.discrete import (
     BernoulliDecoder,
     CategoricalDecoder,
-    ContinuousBernoulliDecoder,
-    Decoder,
-    DiagonalNormalDecoder,
     DiscretizedLogisticDecoder,
     DiscretizedNormalDecoder,
-    FixedNormalDecoder,
-    GammaDecoder,
-    HeteroscedasticNormalDecoder,
-    LaplaceDecoder,
-    NormalDecoder,
     PoissonDecoder,
 )
-from numpyro_entropy.diagnostic import EntropySumDiagnostic
-from numpyro_entropy.discretized import DiscretizedLogistic, DiscretizedNormal
-from numpyro_entropy.elbos import (
-    BAGGINS_ELBO,
-    BILBO_ELBO,
-    EDVAE_ELBO,
-    IWAE_ELBO,
-    ConstantVariance_ELBO,
-    Profiled_ELBO,
-    Standard_ELBO,
+from numpyro_entropy.decoders.normal import (
+    DiagonalNormalDecoder,
+    FixedNormalDecoder,
+    HeteroscedasticNormalDecoder,
+    NormalDecoder,
 )
+from numpyro_entropy.diagnostic.claims import explain_residuals
+from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
+from numpyro_entropy.diagnostic.monitor import Monitor
+from numpyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
+from numpyro_entropy.distributions.discretized import DiscretizedLogistic, DiscretizedNormal
+from numpyro_entropy.elbos.baggins import BAGGINS_ELBO
+from numpyro_entropy.elbos.bilbo import BILBO_ELBO, ConstantVariance_ELBO
+from numpyro_entropy.elbos.edvae import EDVAE_ELBO
+from numpyro_entropy.elbos.iwae import IWAE_ELBO
+from numpyro_entropy.elbos.profiled import Profiled_ELBO
+from numpyro_entropy.elbos.standard import Standard_ELBO
 from numpyro_entropy.encoders import (
     ConstantNormalEncoder,
     FullNormalEncoder,
     LinearNormalEncoder,
     NormalEncoder,
 )
-from numpyro_entropy.evaluate import log_likelihood
-from numpyro_entropy.fit import FitResult, fit
-from numpyro_entropy.information import mutual_information
-from numpyro_entropy.laplace import constant_variance_penalty, laplace_log_evidence
-from numpyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
-from numpyro_entropy.monitor import Monitor
-from numpyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
-from numpyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
-from numpyro_entropy.selection import StreamingSelector
-from numpyro_entropy.vae import VAE
-from numpyro_entropy.variants import (
-    EDVAE,
-    VAE0,
-    VAE1,
-    VAE2,
-    VAE3,
-    BernoulliVAE,
-    ConstantVarianceVAE,
-    LinearVAE,
-    SigmaVAE,
-)
+from numpyro_entropy.evaluation.arviz import to_datatree
+from numpyro_entropy.evaluation.information import mutual_information
+from numpyro_entropy.evaluation.laplace import constant_variance_penalty, laplace_log_evidence
+from numpyro_entropy.evaluation.likelihood import log_likelihood
+from numpyro_entropy.evaluation.selection import StreamingSelector
+from numpyro_entropy.nets.architecture import Nets
+from numpyro_entropy.nets.conv import ConvNet, DeconvNet
+from numpyro_entropy.nets.mlp import MLP, DenseBlock, UnitNormLinear
+from numpyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
+from numpyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
+from numpyro_entropy.training.fit import FitResult, fit
+from numpyro_entropy.vaes.base import VAE
+from numpyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
+from numpyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
 
 __all__ = [
     "BAGGINS_ELBO",

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from entropy_core.checks import check_positive, check_positive_int, expected
-from numpyro_entropy.nets import AnyArray, apply_net
+from numpyro_entropy.nets.mlp import AnyArray, apply_net
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ def check_params(params: Mapping[str, Any], shapes: Params) -> None:
 
 
 def to_weights(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters, or their shapes, by the keys and in the layout of `entropy_core.weights`."""
+    """The parameters, or their shapes, by the keys and in the layout of a weights file."""
     weights = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(dict(params)):
         key, is_kernel = _weights_key(path)

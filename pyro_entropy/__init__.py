@@ -6,64 +6,56 @@ except ImportError as error:
     error.add_note("pyro_entropy needs Pyro: pip install 'elbo-entropy[pyro]'")
     raise
 
-from pyro_entropy.architecture import Nets
-from pyro_entropy.arviz import to_datatree
-from pyro_entropy.claims import explain_residuals
-from pyro_entropy.continuous_bernoulli import ContinuousBernoulli
-from pyro_entropy.convnets import ConvNet, DeconvNet
-from pyro_entropy.decoders import (
+from pyro_entropy.decoders.base import Decoder
+from pyro_entropy.decoders.continuous import (
+    ContinuousBernoulliDecoder,
+    GammaDecoder,
+    LaplaceDecoder,
+)
+from pyro_entropy.decoders.discrete import (
     BernoulliDecoder,
     CategoricalDecoder,
-    ContinuousBernoulliDecoder,
-    Decoder,
-    DiagonalNormalDecoder,
     DiscretizedLogisticDecoder,
     DiscretizedNormalDecoder,
-    FixedNormalDecoder,
-    GammaDecoder,
-    HeteroscedasticNormalDecoder,
-    LaplaceDecoder,
-    NormalDecoder,
     PoissonDecoder,
 )
-from pyro_entropy.diagnostic import EntropySumDiagnostic
-from pyro_entropy.discretized import DiscretizedLogistic, DiscretizedNormal
-from pyro_entropy.elbos import (
-    BAGGINS_ELBO,
-    BILBO_ELBO,
-    EDVAE_ELBO,
-    IWAE_ELBO,
-    ConstantVariance_ELBO,
-    Profiled_ELBO,
-    Standard_ELBO,
+from pyro_entropy.decoders.normal import (
+    DiagonalNormalDecoder,
+    FixedNormalDecoder,
+    HeteroscedasticNormalDecoder,
+    NormalDecoder,
 )
+from pyro_entropy.diagnostic.claims import explain_residuals
+from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
+from pyro_entropy.diagnostic.monitor import Monitor
+from pyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
+from pyro_entropy.distributions.discretized import DiscretizedLogistic, DiscretizedNormal
+from pyro_entropy.elbos.baggins import BAGGINS_ELBO
+from pyro_entropy.elbos.bilbo import BILBO_ELBO, ConstantVariance_ELBO
+from pyro_entropy.elbos.edvae import EDVAE_ELBO
+from pyro_entropy.elbos.iwae import IWAE_ELBO
+from pyro_entropy.elbos.profiled import Profiled_ELBO
+from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.encoders import (
     ConstantNormalEncoder,
     FullNormalEncoder,
     LinearNormalEncoder,
     NormalEncoder,
 )
-from pyro_entropy.evaluate import log_likelihood
-from pyro_entropy.fit import FitResult, fit
-from pyro_entropy.information import mutual_information
-from pyro_entropy.laplace import constant_variance_penalty, laplace_log_evidence
-from pyro_entropy.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
-from pyro_entropy.monitor import Monitor
-from pyro_entropy.nets import MLP, DenseBlock, UnitNormLinear
-from pyro_entropy.priors import FloatingNormalPrior, NormalPrior, StandardNormalPrior
-from pyro_entropy.selection import StreamingSelector
-from pyro_entropy.vae import VAE
-from pyro_entropy.variants import (
-    EDVAE,
-    VAE0,
-    VAE1,
-    VAE2,
-    VAE3,
-    BernoulliVAE,
-    ConstantVarianceVAE,
-    LinearVAE,
-    SigmaVAE,
-)
+from pyro_entropy.evaluation.arviz import to_datatree
+from pyro_entropy.evaluation.information import mutual_information
+from pyro_entropy.evaluation.laplace import constant_variance_penalty, laplace_log_evidence
+from pyro_entropy.evaluation.likelihood import log_likelihood
+from pyro_entropy.evaluation.selection import StreamingSelector
+from pyro_entropy.nets.architecture import Nets
+from pyro_entropy.nets.conv import ConvNet, DeconvNet
+from pyro_entropy.nets.mlp import MLP, DenseBlock, UnitNormLinear
+from pyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
+from pyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
+from pyro_entropy.training.fit import FitResult, fit
+from pyro_entropy.vaes.base import VAE
+from pyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
+from pyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
 
 __all__ = [
     "BAGGINS_ELBO",

@@ -32,7 +32,7 @@ def ppca(
         ValueError: If a size is not a positive integer, or `noise_scale` is negative or not finite.
 
     Example:
-        >>> from entropy_core.closed_form import ppca_log_likelihood
+        >>> from entropy_core.theory.closed_form import ppca_log_likelihood
         >>> data = ppca(num_train=1000, num_test=500)
         >>> data.train.shape, data.test.shape
         ((1000, 10), (500, 10))

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from entropy_core.checks import expected
-from numpyro_entropy.nets import AnyArray, apply_net
+from numpyro_entropy.nets.mlp import AnyArray, apply_net
 
 
 @dataclass(frozen=True, eq=False)

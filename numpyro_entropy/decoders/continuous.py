@@ -8,8 +8,8 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import constraints
 
-from numpyro_entropy.continuous_bernoulli import ContinuousBernoulli
 from numpyro_entropy.decoders.base import Decoder
+from numpyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,13 +10,13 @@ from numpyro.distributions import constraints
 
 from entropy_core.checks import check_levels
 from numpyro_entropy.decoders.base import Decoder
-from numpyro_entropy.discretized import (
+from numpyro_entropy.distributions.discretized import (
     Discretized,
     DiscretizedLogistic,
     DiscretizedNormal,
     UnitGrid,
 )
-from numpyro_entropy.one_hot import OneHotCategorical, one_hot
+from numpyro_entropy.distributions.one_hot import OneHotCategorical, one_hot
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,18 +10,19 @@ from jaxtyping import Array
 from numpyro.infer import ELBO
 
 from entropy_core.checks import expected
-from entropy_core.records import SiteTerms
-from entropy_core.terms import elbo_terms
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import elbo_terms
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.terms import Trace, sample_sites, site_terms
-from numpyro_entropy.traces import get_traces, pair_shapes
+from numpyro_entropy.traces.pairs import get_traces, pair_shapes
+from numpyro_entropy.traces.sites import Trace, sample_sites
+from numpyro_entropy.traces.terms import site_terms
 
 # Those of the model and of the guide come first.
 Traces = tuple[Trace, ...]
 
 
 class TermsELBO(ELBO, ABC):
-    """Base of the objectives that are sums of the terms of `numpyro_entropy.terms`.
+    """Base of the objectives that are sums of the terms of `numpyro_entropy.traces.terms`.
 
     A subclass holds its formula, `bound`, and says in `no_claim` where the theorem makes none at
     its stationary points. All arguments are those of `numpyro.infer.ELBO`, and two more.

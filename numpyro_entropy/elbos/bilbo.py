@@ -7,12 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from entropy_core.batch import BILBOTerms, batch_sites
-from entropy_core.records import SiteTerms
-from entropy_core.terms import elbo, elbo_terms
+from entropy_core.elbos.bilbo import BILBOTerms
+from entropy_core.traces.batch import batch_sites
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import elbo, elbo_terms
 from numpyro_entropy.elbos.base import TermsELBO, Traces
-from numpyro_entropy.normals import LatentRows, latent_rows, log_det
-from numpyro_entropy.terms import sample_sites
+from numpyro_entropy.traces.normals import LatentRows, latent_rows, log_det
+from numpyro_entropy.traces.sites import sample_sites
 
 
 class FloatingPriorELBO(TermsELBO):

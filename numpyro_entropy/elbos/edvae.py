@@ -11,22 +11,21 @@ from jax import nn, random
 from jaxtyping import Array
 from numpyro.handlers import seed, substitute, trace
 
-from entropy_core.batch import (
+from entropy_core.checks import expected
+from entropy_core.elbos.edvae import (
     AggregateEntropy,
-    BatchSites,
     EDVAETerms,
     EDVAEWeights,
     MutualInformation,
-    batch_sites,
     check_edvae,
 )
-from entropy_core.checks import expected
-from entropy_core.records import SiteTerms
-from entropy_core.terms import elbo, elbo_terms
-from numpyro_entropy.aggregate import aggregate_entropy
+from entropy_core.traces.batch import BatchSites, batch_sites
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import elbo, elbo_terms
+from numpyro_entropy.elbos.aggregate import aggregate_entropy
 from numpyro_entropy.elbos.base import TermsELBO, Traces
 from numpyro_entropy.params import Params
-from numpyro_entropy.terms import subsamples
+from numpyro_entropy.traces.sites import subsamples
 
 
 class EDVAE_ELBO(TermsELBO):

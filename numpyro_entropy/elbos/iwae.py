@@ -10,17 +10,13 @@ from jaxtyping import Array
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import ELBO
 
-from entropy_core.importance import (
-    Gradient,
-    IWAETerms,
-    LogWeights,
-    check_particles,
-    log_weights,
-)
+from entropy_core.elbos.iwae import Gradient, IWAETerms, check_particles
+from entropy_core.traces.importance import LogWeights, log_weights
 from numpyro_entropy.elbos.base import check_reparameterised
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.terms import sample_sites, site_terms, subsamples
-from numpyro_entropy.traces import get_traces, pair_shapes
+from numpyro_entropy.traces.pairs import get_traces, pair_shapes
+from numpyro_entropy.traces.sites import sample_sites, subsamples
+from numpyro_entropy.traces.terms import site_terms
 
 
 class IWAE_ELBO(ELBO):

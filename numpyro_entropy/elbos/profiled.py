@@ -10,16 +10,17 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import MultivariateNormal, Normal
 
-from entropy_core.batch import batch_plate, check_full
 from entropy_core.checks import check_choice, expected
-from entropy_core.records import SiteTerms
-from entropy_core.terms import ELBOTerms, elbo, elbo_terms, is_mean_field
+from entropy_core.elbos.profiled import check_full
+from entropy_core.traces.batch import batch_plate
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import ELBOTerms, elbo, elbo_terms, is_mean_field
 from numpyro_entropy.elbos.base import TermsELBO, Traces
-from numpyro_entropy.entropies import elementwise
-from numpyro_entropy.normals import log_det, normal_of, rows
+from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.terms import Site, sample_sites
-from numpyro_entropy.traces import pair_shapes
+from numpyro_entropy.traces.normals import log_det, normal_of, rows
+from numpyro_entropy.traces.pairs import pair_shapes
+from numpyro_entropy.traces.sites import Site, sample_sites
 
 Moments = dict[str, Array]
 

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from entropy_core.checks import check_non_negative, check_weight, expected
-from entropy_core.importance import common_scale
-from entropy_core.records import Role, SiteTerms
-from entropy_core.terms import check_free_bits, elbo, need_data_plate
+from entropy_core.elbos.standard import check_free_bits
+from entropy_core.traces.importance import common_scale
+from entropy_core.traces.plates import need_data_plate
+from entropy_core.traces.records import Role, SiteTerms
+from entropy_core.traces.sums import elbo
 from numpyro_entropy.elbos.base import TermsELBO, Traces
-from numpyro_entropy.terms import latent_terms
+from numpyro_entropy.traces.latents import latent_terms
 
 RECONSTRUCTION: tuple[Role, ...] = ("decoder", "factor")
 

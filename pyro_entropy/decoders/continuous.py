@@ -6,8 +6,8 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from pyro_entropy.continuous_bernoulli import ContinuousBernoulli
 from pyro_entropy.decoders.base import Decoder
+from pyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
 
 
 class ContinuousBernoulliDecoder(Decoder):

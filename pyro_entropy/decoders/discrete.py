@@ -10,7 +10,12 @@ from torch.distributions import Distribution
 
 from entropy_core.checks import check_levels
 from pyro_entropy.decoders.base import Decoder
-from pyro_entropy.discretized import Discretized, DiscretizedLogistic, DiscretizedNormal, UnitGrid
+from pyro_entropy.distributions.discretized import (
+    Discretized,
+    DiscretizedLogistic,
+    DiscretizedNormal,
+    UnitGrid,
+)
 
 
 class BernoulliDecoder(Decoder):

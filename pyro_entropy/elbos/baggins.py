@@ -6,18 +6,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from entropy_core.batch import (
-    BAGGINSTerms,
-    BatchSites,
-    batch_sites,
-    observed_site,
-)
 from entropy_core.checks import check_choice, check_number, expected
-from entropy_core.records import SiteTerms
-from entropy_core.terms import elbo, elbo_terms
+from entropy_core.elbos.baggins import BAGGINSTerms
+from entropy_core.traces.batch import BatchSites, batch_sites, observed_site
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import elbo, elbo_terms
 from pyro_entropy.elbos.base import TermsELBO, Traces
-from pyro_entropy.normals import latent_rows, normal_of, rows
-from pyro_entropy.terms import sample_sites
+from pyro_entropy.traces.normals import latent_rows, normal_of, rows
+from pyro_entropy.traces.sites import sample_sites
 
 Prior = Literal["floating", "model"]
 

@@ -12,16 +12,17 @@ from pyro.util import warn_if_nan
 from torch import Tensor
 
 from entropy_core.checks import expected
-from entropy_core.records import SiteTerms
-from entropy_core.terms import average, elbo_terms
-from pyro_entropy.terms import sample_sites, site_terms
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import average, elbo_terms
+from pyro_entropy.traces.sites import sample_sites
+from pyro_entropy.traces.terms import site_terms
 
 # Those of the model and of the guide come first.
 Traces = tuple[Trace, ...]
 
 
 class TermsELBO(ELBO):
-    """Base of the objectives that are sums of the terms of `pyro_entropy.terms`.
+    """Base of the objectives that are sums of the terms of `pyro_entropy.traces.terms`.
 
     A subclass holds its formula, `bound`, and says in `no_claim` where the theorem makes none at
     its stationary points. All arguments are those of `pyro.infer.ELBO`, and two more.

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entropy_core.batch import BILBOTerms, batch_sites
-from entropy_core.records import SiteTerms
-from entropy_core.terms import elbo, elbo_terms
+from entropy_core.elbos.bilbo import BILBOTerms
+from entropy_core.traces.batch import batch_sites
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import elbo, elbo_terms
 from pyro_entropy.elbos.base import TermsELBO, Traces
-from pyro_entropy.normals import LatentRows, latent_rows, log_det
-from pyro_entropy.terms import sample_sites
+from pyro_entropy.traces.normals import LatentRows, latent_rows, log_det
+from pyro_entropy.traces.sites import sample_sites
 
 
 class FloatingPriorELBO(TermsELBO):

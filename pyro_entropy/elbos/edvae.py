@@ -8,21 +8,20 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from entropy_core.batch import (
+from entropy_core.checks import expected
+from entropy_core.elbos.edvae import (
     AggregateEntropy,
-    BatchSites,
     EDVAETerms,
     EDVAEWeights,
     MutualInformation,
-    batch_sites,
     check_edvae,
 )
-from entropy_core.checks import expected
-from entropy_core.records import SiteTerms
-from entropy_core.terms import elbo, elbo_terms
-from pyro_entropy.aggregate import aggregate_entropy
+from entropy_core.traces.batch import BatchSites, batch_sites
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import elbo, elbo_terms
+from pyro_entropy.elbos.aggregate import aggregate_entropy
 from pyro_entropy.elbos.base import TermsELBO, Traces
-from pyro_entropy.terms import sample_sites, subsamples
+from pyro_entropy.traces.sites import sample_sites, subsamples
 
 
 class EDVAE_ELBO(TermsELBO):

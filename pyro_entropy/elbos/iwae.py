@@ -11,16 +11,12 @@ from pyro.poutine import Trace
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from entropy_core.importance import (
-    Gradient,
-    IWAETerms,
-    LogWeights,
-    check_particles,
-    log_weights,
-)
-from entropy_core.records import PARTICLES
+from entropy_core.elbos.iwae import Gradient, IWAETerms, check_particles
+from entropy_core.traces.importance import LogWeights, log_weights
+from entropy_core.traces.records import PARTICLES
 from pyro_entropy.elbos.base import check_reparameterised
-from pyro_entropy.terms import sample_sites, site_terms, subsamples
+from pyro_entropy.traces.sites import sample_sites, subsamples
+from pyro_entropy.traces.terms import site_terms
 
 
 class IWAE_ELBO(ELBO):

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from entropy_core.batch import batch_plate, check_full
 from entropy_core.checks import check_choice, expected
-from entropy_core.records import SiteTerms
-from entropy_core.terms import ELBOTerms, average, elbo, elbo_terms, is_mean_field
+from entropy_core.elbos.profiled import check_full
+from entropy_core.traces.batch import batch_plate
+from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sums import ELBOTerms, average, elbo, elbo_terms, is_mean_field
 from pyro_entropy.elbos.base import TermsELBO, Traces
-from pyro_entropy.entropies import elementwise
-from pyro_entropy.normals import log_det, normal_of, rows
-from pyro_entropy.terms import Site, sample_sites
+from pyro_entropy.entropies.wrappers import elementwise
+from pyro_entropy.traces.normals import log_det, normal_of, rows
+from pyro_entropy.traces.sites import Site, sample_sites
 
 Moments = dict[str, Tensor]
 

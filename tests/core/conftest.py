@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from entropy_core.records import LatentTerms, Plate
-from entropy_core.training import History
+from entropy_core.traces.records import LatentTerms, Plate
+from entropy_core.training.history import History
 from tests.core.records import report_of, site, trace
 
 NUM_DATA = 4

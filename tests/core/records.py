@@ -5,11 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from entropy_core.accumulate import Accumulator
-from entropy_core.groups import CollapseThresholds
-from entropy_core.records import PARTICLES, LatentTerms, Plate, Role, SiteTerms, TraceTerms, summed
 from entropy_core.report import EntropyReport
-from entropy_core.terms import find_data_plate
+from entropy_core.results.accumulate import Accumulator
+from entropy_core.results.groups import CollapseThresholds
+from entropy_core.traces.plates import find_data_plate
+from entropy_core.traces.records import (
+    PARTICLES,
+    LatentTerms,
+    Plate,
+    Role,
+    SiteTerms,
+    TraceTerms,
+    summed,
+)
 
 ENCODER, PRIOR, DECODER = range(3)
 DEFAULT_THRESHOLDS = CollapseThresholds()

@@ -7,8 +7,8 @@ import torch
 from numpyro.primitives import Messenger as NumPyroMessenger
 from pyro.poutine.messenger import Messenger as PyroMessenger
 
-import numpyro_entropy.entropies
-import pyro_entropy.entropies
+import numpyro_entropy.entropies.estimate
+import pyro_entropy.entropies.estimate
 
 
 class PyroNoise(PyroMessenger):
@@ -20,7 +20,7 @@ class PyroNoise(PyroMessenger):
 
     def _pyro_sample(self, msg):
         if msg["name"] in self.noise and not (msg["is_observed"] or msg["done"]):
-            normal = pyro_entropy.entropies.elementwise(msg["fn"])
+            normal = pyro_entropy.entropies.wrappers.elementwise(msg["fn"])
             noise = torch.tensor(self.noise[msg["name"]])
             if isinstance(normal, pyro.distributions.MultivariateNormal):
                 msg["value"] = normal.loc + (normal.scale_tril @ noise[..., None])[..., 0]
@@ -38,7 +38,7 @@ class NumPyroNoise(NumPyroMessenger):
 
     def process_message(self, msg):
         if msg["type"] == "sample" and msg["name"] in self.noise and msg["value"] is None:
-            normal = numpyro_entropy.entropies.elementwise(msg["fn"])
+            normal = numpyro_entropy.entropies.wrappers.elementwise(msg["fn"])
             noise = jnp.asarray(self.noise[msg["name"]])
             if isinstance(normal, numpyro.distributions.MultivariateNormal):
                 msg["value"] = normal.loc + (normal.scale_tril @ noise[..., None])[..., 0]

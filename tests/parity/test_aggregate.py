@@ -9,11 +9,11 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-import numpyro_entropy.aggregate
+import numpyro_entropy.elbos.aggregate
 import numpyro_entropy.elbos.edvae
-import pyro_entropy.aggregate
+import pyro_entropy.elbos.aggregate
 import pyro_entropy.elbos.edvae
-from tests.helpers import IDENTITY, STANDARD_ERRORS, H
+from tests.support.helpers import IDENTITY, STANDARD_ERRORS, H
 
 ESTIMATORS = ["minibatch", "weighted", "stratified", "moment"]
 N = 64
@@ -26,7 +26,7 @@ COVARIANCES = FACTORS @ FACTORS.swapaxes(1, 2) + 0.1 * np.eye(H)
 
 class PyroSide:
     array = staticmethod(lambda x, dtype=np.float64: torch.tensor(np.asarray(x, dtype)))
-    aggregate = pyro_entropy.aggregate
+    aggregate = pyro_entropy.elbos.aggregate
     info_nce = staticmethod(pyro_entropy.elbos.edvae.info_nce)
 
     def normal(self, loc, scale):
@@ -41,7 +41,7 @@ class PyroSide:
 
 class NumPyroSide:
     array = staticmethod(lambda x, dtype=np.float64: jnp.asarray(np.asarray(x, dtype)))
-    aggregate = numpyro_entropy.aggregate
+    aggregate = numpyro_entropy.elbos.aggregate
     info_nce = staticmethod(numpyro_entropy.elbos.edvae.info_nce)
 
     def normal(self, loc, scale):

@@ -8,9 +8,9 @@ from scipy.stats import kstest
 
 import numpyro_entropy
 import pyro_entropy
-from entropy_core.conversion import vae1_to_vae2, vae2_to_vae1
-from tests.helpers import HIDDEN, IDENTITY, B, D, H, data, random_weights
+from entropy_core.vaes.conversion import vae1_to_vae2, vae2_to_vae1
 from tests.parity.noise import NumPyroNoise, PyroNoise
+from tests.support.helpers import HIDDEN, IDENTITY, B, D, H, data, random_weights
 
 NOISE = {"z": np.random.default_rng(1).standard_normal((B, H))}
 NETS = {

@@ -8,10 +8,10 @@ import torch
 
 import numpyro_entropy
 import pyro_entropy
-from numpyro_entropy.evaluate import log_likelihood as numpyro_log_likelihood
-from pyro_entropy.evaluate import log_likelihood
-from tests.cases import CASES
-from tests.helpers import STANDARD_ERRORS, data, random_weights
+from numpyro_entropy.evaluation.likelihood import log_likelihood as numpyro_log_likelihood
+from pyro_entropy.evaluation.likelihood import log_likelihood
+from tests.support.cases import CASES
+from tests.support.helpers import STANDARD_ERRORS, data, random_weights
 
 
 @pytest.mark.parametrize("name", ["VAE1", "BernoulliVAE"])

@@ -10,9 +10,9 @@ from numpyro.handlers import seed, substitute, trace
 import numpyro_entropy
 import pyro_entropy
 from numpyro_entropy.params import to_weights
-from tests.cases import CASES, observations
-from tests.helpers import PARITY, B, mostly, random_weights
 from tests.parity.noise import PyroNoise
+from tests.support.cases import CASES, observations
+from tests.support.helpers import PARITY, B, mostly, random_weights
 
 KEY = jax.random.key(0)
 NUM_PARTICLES = 4
@@ -24,7 +24,7 @@ def noise_of(twin, params, x):
     for key in jax.random.split(KEY, NUM_PARTICLES):
         _, guide_key = jax.random.split(key)
         site = trace(seed(substitute(twin.guide, params), guide_key)).get_trace(x)["z"]
-        normal = numpyro_entropy.entropies.elementwise(site["fn"])
+        normal = numpyro_entropy.entropies.wrappers.elementwise(site["fn"])
         noise.append((site["value"] - normal.loc) / normal.scale)
     return np.stack(noise)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-import numpyro_entropy.laplace
-import pyro_entropy.laplace
-from tests.cases import observations
-from tests.helpers import IDENTITY, PARITY, D, H
-from tests.objectives import SIDES
+import numpyro_entropy.evaluation.laplace
+import pyro_entropy.evaluation.laplace
+from tests.support.cases import observations
+from tests.support.helpers import IDENTITY, PARITY, D, H
+from tests.support.objectives import SIDES
 
 X = observations("real")
 side = pytest.mark.parametrize("side", SIDES)
@@ -21,9 +21,9 @@ def call(side, name, here, x, **kwargs):
     if side == "pyro":
         import torch
 
-        function = getattr(pyro_entropy.laplace, name)
+        function = getattr(pyro_entropy.evaluation.laplace, name)
         return function(*here.pair(), torch.tensor(x), **kwargs)
-    return getattr(numpyro_entropy.laplace, name)(here.params, *here.pair(), x, **kwargs)
+    return getattr(numpyro_entropy.evaluation.laplace, name)(here.params, *here.pair(), x, **kwargs)
 
 
 @functools.cache

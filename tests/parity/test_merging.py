@@ -10,9 +10,9 @@ import torch
 
 import numpyro_entropy
 import pyro_entropy
-from tests.helpers import IDENTITY, STANDARD_ERRORS, D, H, mostly
-from tests.objectives import NumPyroSide, PyroSide
 from tests.parity.noise import NumPyroNoise, PyroNoise
+from tests.support.helpers import IDENTITY, STANDARD_ERRORS, D, H, mostly
+from tests.support.objectives import NumPyroSide, PyroSide
 
 N = 24
 RNG = np.random.default_rng(0)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from entropy_core.batch import EDVAEWeights
-from tests.cases import observations
-from tests.helpers import IDENTITY, PARITY, B, D, H, mostly
-from tests.objectives import NOISE, OBJECTIVES, SIDES
+from entropy_core.elbos.edvae import EDVAEWeights
+from tests.support.cases import observations
+from tests.support.helpers import IDENTITY, PARITY, B, D, H, mostly
+from tests.support.objectives import NOISE, OBJECTIVES, SIDES
 
 X = observations("real")
 side = pytest.mark.parametrize("side", SIDES)

@@ -8,11 +8,11 @@ import torch
 
 import numpyro_entropy
 import pyro_entropy
-from entropy_core.weights import load_weights
+from entropy_core.vaes.weights import load_weights
 from numpyro_entropy.params import to_weights
-from tests.cases import CASES, VARIANTS, observations
-from tests.helpers import PARITY, STANDARD_ERRORS, B, H, mostly, random_weights
 from tests.parity.noise import NumPyroNoise, PyroNoise
+from tests.support.cases import CASES, VARIANTS, observations
+from tests.support.helpers import PARITY, STANDARD_ERRORS, B, H, mostly, random_weights
 
 # The variants, and the parts whose formulas are the library's own.
 SOME = VARIANTS.keys() | {

@@ -1,0 +1,1 @@
+"""Objectives: their formulas, what they return, what they refuse."""

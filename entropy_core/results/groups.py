@@ -1,0 +1,136 @@
+"""From the sums of one pass over the data to the groups of a report."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_base import dict_to_dataset
+
+from entropy_core.results.accumulate import Accumulator
+from entropy_core.theory import closed_form
+from entropy_core.traces.records import SiteTerms
+
+ESTIMATE = ("mean", "mcse")
+
+
+@dataclass(frozen=True)
+class CollapseThresholds:
+    """When a latent dimension counts as collapsed, or as active.
+
+    Args:
+        entropy_delta: By entropy: from `H[p(z_h)] - entropy_delta` on (Damm et al. 2023, Eq. 24).
+            With the default a latent of a standard normal prior is collapsed above 1 nat, as in
+            the paper's figures.
+        kl_epsilon: By divergence: where `KL < kl_epsilon` for nearly all of the data (Lucas et al.
+            2019).
+        kl_delta: The fraction of the data for which that may fail.
+        active_variance: An active unit has `Var_x(E_q[z_h])` above it (Burda et al. 2016).
+    """
+
+    entropy_delta: float = 0.4189
+    kl_epsilon: float = 0.01
+    kl_delta: float = 0.01
+    active_variance: float = 0.01
+
+
+def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
+    """The ELBO in three terms and in three entropies, each with its standard error."""
+    names = [key for key in sums.moments if len(key) == 1]
+    return _dataset(
+        {name: np.array(sums.estimate((name,))) for (name,) in names},
+        dims={name: ["estimate"] for (name,) in names},
+        coords={"estimate": list(ESTIMATE)},
+    )
+
+
+def sites_group(sums: Accumulator) -> xr.Dataset:
+    """What each sample site adds, how it was got, and its residual (NaN for a guide's site).
+
+    A site outside the data plate, such as a global latent, has values in nats for the whole data
+    set: `per` says so. `num_dims` is the number of dimensions of a data point, 0 where there is no
+    one such number; `observed` the fraction of the elements that no mask hides.
+    """
+    sites = sums.sites
+
+    def column(name: str) -> np.ndarray:
+        keys = [(name, site.role, site.name) for site in sites]
+        missing = (np.nan, np.nan)
+        found = []
+        for key, site in zip(keys, sites, strict=True):
+            estimate = sums.estimate_total if sums.is_global(site) else sums.estimate
+            found.append(estimate(key) if key in sums.moments else missing)
+        return np.array(found)
+
+    def per(site: SiteTerms) -> str:
+        in_plate = sums.data_plate is not None and not sums.is_global(site)
+        return "data point" if in_plate else "data set"
+
+    def observed(site: SiteTerms) -> float:
+        found = sums.observed.get((site.role, site.name))
+        return found.shown / found.elements if found else 1.0
+
+    values: dict[str, Any] = {name: column(name) for name in ("term", "entropy", "residual")}
+    texts = {
+        "role": [site.role for site in sites],
+        "site_name": [site.name for site in sites],
+        "term_method": [site.term_method for site in sites],
+        "entropy_method": [site.entropy_method for site in sites],
+        "per": [per(site) for site in sites],
+        "plates": [", ".join(plate.name for plate in site.plates) for site in sites],
+        # A handler's scale is a part of a loss and never of a report: it is listed and not used.
+        "handler_scale": [str(np.asarray(site.handler_scale)) for site in sites],
+    }
+    plain: dict[str, Any] = {name: np.array(column) for name, column in texts.items()}
+    plain["observed"] = np.array([observed(site) for site in sites])
+    plain["num_dims"] = np.array([_num_dims(site, sums.data_plate) for site in sites], int)
+    return _dataset(
+        values | plain,
+        dims={name: ["site", "estimate"] for name in values} | {name: ["site"] for name in plain},
+        coords={
+            "site": [f"{site.role} {site.name}" for site in sites],
+            "estimate": list(ESTIMATE),
+        },
+    )
+
+
+def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Dataset:
+    """Each latent dimension: its entropies and divergence, and three criteria of collapse."""
+    latents = sums.latents
+    labels = [f"{site}[{h}]" for site, m in latents.items() for h in range(len(m.mean))]
+
+    def mean_of(name: str) -> np.ndarray:
+        return _joined([getattr(m, name) / m.num_data for m in latents.values()])
+
+    encoder_entropy, prior_entropy = mean_of("entropy"), mean_of("prior_entropy")
+    fraction_below, variance = mean_of("below"), mean_of("squares")
+    values = {
+        "encoder_entropy": encoder_entropy,
+        "prior_entropy": prior_entropy,
+        "kl": mean_of("kl"),
+        "kl_below_epsilon": fraction_below,
+        "variance_of_mean": variance,
+        "collapsed": closed_form.collapsed_by_entropy(
+            encoder_entropy, prior_entropy, delta=thresholds.entropy_delta
+        ),
+        "collapsed_by_kl": closed_form.collapsed_by_kl(fraction_below, delta=thresholds.kl_delta),
+        "active": closed_form.active_units(variance, threshold=thresholds.active_variance),
+    }
+    return _dataset(values, dims={name: ["latent"] for name in values}, coords={"latent": labels})
+
+
+def _num_dims(site: SiteTerms, data_plate: str | None) -> int:
+    # Of a data point, over all plates within that of the data. Where a mask hides some of them,
+    # they are not the same for all data points.
+    sizes = [plate.size for plate in site.plates if plate.name == data_plate]
+    if not sizes or site.num_observed is not None:
+        return 0
+    return site.num_dims * site.num_elements // sizes[0]
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.zeros(0)
+
+
+def _dataset(data: dict[str, Any], dims: dict[Any, Any], coords: dict[Any, Any]) -> xr.Dataset:
+    return dict_to_dataset(data, dims=dims, coords=coords, sample_dims=[])

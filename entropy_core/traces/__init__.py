@@ -1,0 +1,1 @@
+"""What one pair of traces says: records, sums, plates, enumeration, weights."""

@@ -1,0 +1,87 @@
+"""Importance weights per data point, from the records of traces of either framework."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from entropy_core.checks import expected
+from entropy_core.traces.plates import need_data_plate
+from entropy_core.traces.records import PARTICLES, Plate, SiteTerms
+
+
+class LogWeights(NamedTuple):
+    """The logarithms of importance weights.
+
+    Args:
+        model: `log p(x_n, z_n)`, of shape `(B,)`, or `(K, B)` with vectorised particles.
+        guide: `log q(z_n | x_n)`, of the same shape.
+        scale: By what the sum over data points is scaled: the data plate's subsampling and what
+            `scale` handlers all sites share. It belongs outside of every exponent.
+    """
+
+    model: Any
+    guide: Any
+    scale: Any
+
+    @property
+    def values(self) -> Any:
+        """`log p(x_n, z_n) - log q(z_n | x_n)`."""
+        return self.model - self.guide
+
+
+def log_weights(sites: Sequence[SiteTerms], data_plate: str | None = None) -> LogWeights:
+    """Adds the log-probabilities of all sites up, data point by data point.
+
+    Plates inside the data plate are summed over, and scaled where they subsample.
+
+    Args:
+        sites: All the records of a pair of traces.
+        data_plate: See `find_data_plate`.
+
+    Raises:
+        ValueError: If no plate holds all data, if a site is outside of it (its value is shared by
+            all data points, which have no weights of their own then), or if `scale` handlers differ
+            between sites.
+    """
+    plate = need_data_plate(sites, data_plate)
+    for site in sites:
+        if plate not in site.plates:
+            what = f"all sites in the plate '{plate.name}'"
+            raise ValueError(expected(what, "model", f"site '{site.name}' outside of it"))
+    scale = common_scale(sites)
+    guide = [_per_datum(s, plate) for s in sites if s.role in ("encoder", "guide factor")]
+    model = [_per_datum(s, plate) for s in sites if s.role not in ("encoder", "guide factor")]
+    return LogWeights(sum(model), sum(guide), scale * (plate.full_size / plate.size))
+
+
+def _per_datum(site: SiteTerms, data_plate: Plate) -> Any:
+    kept = {plate.dim for plate in site.plates if plate.name in (PARTICLES, data_plate.name)}
+    values = site.log_prob
+    inner = 1.0
+    for plate in site.plates:
+        if plate.dim not in kept:
+            inner *= plate.full_size / plate.size
+    summed = tuple(dim for dim in range(-values.ndim, 0) if dim not in kept)
+    return inner * (values.sum(summed) if summed else values)
+
+
+def common_scale(sites: Sequence[SiteTerms]) -> Any:
+    """The factor of the `scale` handlers around some sites, which all of them share.
+
+    Args:
+        sites: At least one record.
+
+    Raises:
+        ValueError: If the factors differ between sites.
+    """
+    first, *others = (site.handler_scale for site in sites)
+    for site, scale in zip(sites[1:], others, strict=True):
+        if scale is not first and not _equal(scale, first):
+            what = "the same `scale` handler around all sites"
+            raise ValueError(expected(what, "model", f"{first} and, at '{site.name}', {scale}"))
+    return first
+
+
+def _equal(left: Any, right: Any) -> bool:
+    # Plain numbers, since arrays under a transformation have no values to compare.
+    numbers = isinstance(left, int | float) and isinstance(right, int | float)
+    return numbers and abs(left - right) <= 1e-6 * abs(right)

@@ -1,0 +1,127 @@
+"""Sums of the records of one pair of traces: the ELBO, its three terms, its three entropies.
+
+The arrays are those of whichever host read the traces; the arithmetic is only products and sums, so
+it is written once. Everything that knows a host is in that host's `terms.py`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from entropy_core.checks import expected
+from entropy_core.traces.plates import find_data_plate
+from entropy_core.traces.records import FACTORS, Role, SiteTerms
+
+
+class ELBOTerms(NamedTuple):
+    """The ELBO in three terms and in three entropies, from the same draws.
+
+    `elbo = prior_term + reconstruction_term + encoder_entropy` (Damm et al. 2023, Sec. 3.1),
+    `entropy_sum = encoder_entropy - prior_entropy - decoder_entropy` (Eq. 13), and
+    `elbo - entropy_sum = sum(residuals.values())`, exactly and at every point. Units: nats per data
+    point, or nats in all where no plate holds all the data.
+    """
+
+    elbo: Any
+    prior_term: Any
+    reconstruction_term: Any
+    encoder_entropy: Any
+    prior_entropy: Any
+    decoder_entropy: Any
+    entropy_sum: Any
+    residuals: dict[str, Any]
+
+    @property
+    def gap(self) -> Any:
+        """`elbo - entropy_sum`."""
+        return self.elbo - self.entropy_sum
+
+
+def check_guide(latent: Iterable[str], guide_sites: Iterable[str]) -> None:
+    """Refuses a guide that lacks one of the model's latent sites.
+
+    Raises:
+        ValueError: If a name in `latent` is not in `guide_sites`.
+    """
+    guide_sites = sorted(guide_sites)
+    for name in latent:
+        if name not in guide_sites:
+            raise ValueError(
+                expected(
+                    f"a sample site '{name}'", "guide", f"a guide with the sites {guide_sites}"
+                )
+            )
+
+
+def is_mean_field(name: str, model_sites: Iterable[str], guide_sites: Iterable[str]) -> bool:
+    """Whether `-KL` stands for the terms of a latent site: no parent descends from it in the guide.
+
+    Parents and descendants are read off the order of the sites. Where one that comes before `name`
+    in the model comes after it in the guide, the KL divergence at the draws of the trace is not the
+    expectation that the ELBO asks for.
+
+    Example:
+        >>> is_mean_field("z1", ["z2", "z1", "x"], ["z1", "z2"])
+        False
+    """
+    model_order, guide_order = list(model_sites), list(guide_sites)
+    before = model_order[: model_order.index(name)]
+    return set(before).isdisjoint(guide_order[guide_order.index(name) :])
+
+
+def elbo(sites: Iterable[SiteTerms]) -> Any:
+    """The ELBO as the host's SVI sees it: in nats, summed over plates, scaled by them and handlers.
+
+    `F = sum_s scale_s E_q[log p_s] + sum_s scale_s H[q_s]` (Damm et al. 2023, Sec. 3.1).
+    """
+    return sum((site.plate_scale * (site.handler_scale * site.term).sum()) for site in sites)
+
+
+def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELBOTerms:
+    """Sums the records of one pair of traces into the three terms and the three entropies.
+
+    Args:
+        sites: All the records, with entropies.
+        data_plate: See `find_data_plate`.
+    """
+    plate = find_data_plate(sites, data_plate)
+    num_data = plate.full_size if plate else 1
+
+    def add(values: Iterable[Any]) -> Any:
+        return sum(values) / num_data
+
+    def model_terms(*roles: Role) -> Any:
+        return add(site.total(site.term) for site in sites if site.role in roles)
+
+    def entropy(role: Role) -> Any:
+        return add(site.total(site.entropy) for site in sites if site.role == role)
+
+    prior_term, reconstruction_term = model_terms("prior"), model_terms("decoder", *FACTORS)
+    encoder, prior, decoder = entropy("encoder"), entropy("prior"), entropy("decoder")
+    return ELBOTerms(
+        elbo=prior_term + reconstruction_term + encoder,
+        prior_term=prior_term,
+        reconstruction_term=reconstruction_term,
+        encoder_entropy=encoder,
+        prior_entropy=prior,
+        decoder_entropy=decoder,
+        entropy_sum=encoder - prior - decoder,
+        residuals={
+            # A guide may have a factor of the same name as one of the model's.
+            site.name if site.role != "guide factor" else f"{site.name} (guide)": add(
+                [site.total(site.residual)]
+            )
+            for site in sites
+            if site.role != "encoder"
+        },
+    )
+
+
+def average(terms: Sequence[Any]) -> Any:
+    """Averages the records of several pairs of traces, field by field; all are of the same type."""
+
+    def mean(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], dict):
+            return {name: mean([value[name] for value in values]) for name in values[0]}
+        return sum(values) / len(values)
+
+    return type(terms[0])._make(map(mean, zip(*terms, strict=True)))

@@ -1,0 +1,1 @@
+"""What both sides' VAEs share: sizes, weights, conversions."""

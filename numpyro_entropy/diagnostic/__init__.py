@@ -1,0 +1,1 @@
+"""The diagnostic, and what the theorem claims."""

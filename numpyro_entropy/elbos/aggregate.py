@@ -1,0 +1,104 @@
+"""The aggregate posterior `q(z) = mean_n q(z|x_n)`, estimated from a batch."""
+
+import math
+
+import jax.numpy as jnp
+from jax import lax, nn
+from jaxtyping import Array
+from numpyro.distributions import Distribution, MultivariateNormal, Normal
+
+from entropy_core.elbos.edvae import AggregateEntropy, check_aggregate
+from numpyro_entropy.entropies.wrappers import elementwise
+from numpyro_entropy.traces.normals import log_det
+
+
+def aggregate_entropy(
+    q: Distribution, z: Array, num_data: int, estimator: AggregateEntropy = "minibatch"
+) -> Array:
+    """The entropy `H[q(z)]` of the aggregate posterior of a data set, estimated from a batch.
+
+    Of the Gaussian `"moment"` it is that of the mean and covariance of the aggregate, an upper
+    bound of the entropy of the batch's aggregate. Of the others it is
+    `-mean_i log sum_j W_ij q(z_i|x_j)`:
+
+    - `"minibatch"`: `W_ij = 1/B`. A draw's own component weighs too much, so that it is low.
+    - `"weighted"`: `W_ij = 1/(N B)`, minibatch weighted sampling (Chen et al. 2018, Eq. 5): the
+      first plus `log N`. It is high, by `log B` to `log N`: good for differences only.
+    - `"stratified"`: `W_ii = 1/N`, `W_ij = (N - 1)/(N (B - 1))`, unbiased for `q(z)`, so that the
+      entropy is high (Jensen). It is exact, up to the draws, at `B = N`, as the first is.
+
+    Args:
+        q: `q(z|x)` of the batch, of batch shape `(B,)`, `B >= 2`.
+        z: A draw for each data point, of the shape of `q`.
+        num_data: The size of the data set, `N`.
+        estimator: One of the above.
+
+    Returns:
+        A scalar, in nats.
+
+    Raises:
+        ValueError: If `estimator` is not known, or `q` is not of batch shape `(B,)`, or `num_data`
+            is below `B`.
+
+    Example:
+        >>> q = Normal(jnp.array([-9.0, 9.0]), jnp.ones(2))
+        >>> jnp.exp(aggregate_entropy(q, q.loc, 2)).item()  # two components: 2 sqrt(2 pi)
+        5.0132...
+    """
+    check_aggregate(tuple(q.batch_shape), num_data, estimator)
+    if estimator == "moment":
+        return _moment_entropy(q)
+    log_prob, batch_size = pairwise_log_prob(q, z), len(z)
+    if estimator == "stratified":
+        # The weight of the other components, and what their own has beside it.
+        log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
+        own = -math.log(num_data) - log_weight
+        log_prob = log_prob + own * jnp.eye(batch_size, dtype=log_prob.dtype)
+    else:
+        log_weight = -math.log(batch_size)
+    if estimator == "weighted":
+        log_weight -= math.log(num_data)
+    return -nn.logsumexp(log_prob, -1).mean() - log_weight
+
+
+def pairwise_log_prob(q: Distribution, z: Array) -> Array:
+    """`log q(z_i | x_j)` of all pairs in a batch, of shape `(B, B)`.
+
+    Of a diagonal normal distribution it is a matrix product, about the mean of the batch; of any
+    other the log-probabilities are broadcast.
+
+    Args:
+        q: `q(z|x)`, of batch shape `(B,)`.
+        z: A draw for each data point, of the shape of `q`.
+
+    Example:
+        >>> q = Normal(jnp.zeros(2), jnp.ones(2))
+        >>> pairwise_log_prob(q, jnp.array([0.0, 1.0])).round(4).tolist()
+        [[-0.9189..., -0.9189...], [-1.4189..., -1.4189...]]
+    """
+    normal = elementwise(q)
+    if not isinstance(normal, Normal):
+        return q.log_prob(z[:, None])
+    loc, scale, z = (
+        jnp.broadcast_to(part, z.shape).reshape(len(z), -1)
+        for part in (normal.loc, normal.scale, z)
+    )
+    # The product loses the digits that all latents share.
+    centre = lax.stop_gradient(loc.mean(0))
+    loc, z, precision = loc - centre, z - centre, scale**-2
+    constants = -(0.5 * loc**2 * precision + jnp.log(scale) + 0.5 * math.log(2 * math.pi)).sum(-1)
+    # One product, since each pass over all pairs takes as long.
+    draws, components = (z**2, z), (-0.5 * precision, loc * precision)
+    return jnp.concatenate(draws, -1) @ jnp.concatenate(components, -1).T + constants
+
+
+def _moment_entropy(q: Distribution) -> Array:
+    loc = q.mean.reshape(len(q.mean), -1)
+    if isinstance(elementwise(q), MultivariateNormal):
+        covariances = elementwise(q).covariance_matrix
+        within = covariances.mean(0) if covariances.ndim == 3 else covariances
+    else:
+        within = jnp.diag(q.variance.reshape(loc.shape).mean(0))
+    deviations = loc - loc.mean(0)
+    covariance = within + deviations.T @ deviations / len(loc)
+    return 0.5 * (len(covariance) * math.log(2 * math.pi * math.e) + log_det(covariance))

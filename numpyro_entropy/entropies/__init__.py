@@ -1,0 +1,1 @@
+"""Entropies of any NumPyro distribution."""

@@ -1,0 +1,150 @@
+"""A trained guide as ArviZ's groups: draws of the latents, log-likelihoods, the data.
+
+ArviZ's `from_numpyro_svi` needs the `SVI` object, takes one batch and a fixed key, and cannot make
+the log-likelihood.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import xarray as xr
+from jax import random
+from jaxtyping import Array
+from numpyro.handlers import substitute
+
+from entropy_core.checks import check_positive_int
+from entropy_core.evaluation import draws
+from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.traces.sums import check_guide
+from numpyro_entropy.params import Params, check_params
+from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.pairs import get_traces, pair_shapes
+from numpyro_entropy.traces.sites import (
+    Trace,
+    is_factor,
+    log_prob_of,
+    plates_of,
+    sample_sites,
+    subsamples,
+)
+
+
+def to_datatree(
+    rng_key: Array,
+    params: Params,
+    model: Callable,
+    guide: Callable,
+    batches: Array | np.ndarray | Iterable,
+    *,
+    num_draws: int = 100,
+    posterior_predictive: bool = False,
+    data_plate: str | None = None,
+    batch_size: int = 1000,
+) -> xr.DataTree:
+    """Draws from the guide, for ArviZ's functions and for `EntropyReport.with_groups`.
+
+    The groups are `posterior`, the latents `z ~ q(z|x)`; `log_likelihood`, `log p(x_n|z)` for each
+    data point, in nats; `observed_data`; and, if asked for, `posterior_predictive`, `x ~ p(x|z)`
+    with those latents. The draws come from the guide: leave-one-out cross-validation and the like
+    take it for the posterior. For a latent of its own for each data point they measure how well a
+    data point is reconstructed, and large Pareto k are to be expected.
+
+    Args:
+        rng_key: The key for the draws.
+        params: The parameters of model and guide.
+        model: The model.
+        guide: The guide. One draw of a latent of the whole data set holds for all batches.
+        batches: See `EntropySumDiagnostic.run`.
+        num_draws: The number of draws for each data point.
+        posterior_predictive: Whether to draw data too: `num_draws` times the size of the data.
+        data_plate: See `EntropySumDiagnostic`.
+        batch_size: See `EntropySumDiagnostic.run`.
+
+    Returns:
+        The groups, with the dimensions `chain` (of size 1), `draw`, those of the plates by their
+        names, and `<site>_dim_<i>`.
+
+    Raises:
+        ValueError: If `num_draws` is no positive integer, there is no batch, or several and no
+            plate holds the data, a batch has NaN or infinite entries, a plate draws the rows of a
+            batch itself, `params` are not complete, or the guide lacks a latent site of the model.
+
+    Example:
+        >>> from numpyro_entropy import VAE1
+        >>> vae, key = VAE1(4, 2), random.key(0)
+        >>> x = random.uniform(key, (10, 4))
+        >>> tree = to_datatree(key, vae.init(key), vae.model, vae.guide, x, num_draws=5)
+        >>> dict(tree["posterior"].sizes)
+        {'chain': 1, 'draw': 5, 'data': 10, 'z_dim_0': 2}
+    """
+    check_positive_int(num_draws, "num_draws")
+    shapes: dict[str, SiteShape] = {}
+
+    @jax.jit
+    @partial(jax.vmap, in_axes=(0, 0, None, None))
+    def draw(key: Array, shared: Params, params: Params, args: tuple) -> tuple[Any, ...]:
+        trace_key, predict_key = random.split(key)
+        # A value given by name is no draw.
+        fixed = substitute(guide, data=shared)
+        (model_trace, guide_trace), _ = get_traces(trace_key, params, model, fixed, args, {})
+        found, groups = _read(
+            model_trace, guide_trace, predict_key if posterior_predictive else None
+        )
+        # Shapes are the same in every draw: they come out where JAX traces the function.
+        shapes.clear()
+        shapes.update(found)
+        outside = _outside_plate(guide_trace, found, data_plate)
+        return groups, outside, {**subsamples(guide_trace), **subsamples(model_trace)}
+
+    done: list[BatchDraws] = []
+    # For each draw what holds for the whole data set.
+    shared: Params = {}
+    for i, args in enumerate(arguments_of(batches, batch_size)):
+        if i == 0:
+            check_params(params, pair_shapes(model, guide, args, {}))
+        keys = random.split(random.fold_in(rng_key, i), num_draws)
+        groups, outside, rows = jax.device_get(draw(keys, shared, params, args))
+        check_own_rows([n for n, v in rows.items() if (v != np.arange(v.shape[-1])).any()])
+        if i == 0:
+            shared = outside
+        # The data are the same in each draw.
+        observed = {name: value[0] for name, value in groups.pop("observed_data").items()}
+        done.append(BatchDraws(dict(shapes), groups | {"observed_data": observed}))
+    return draws.to_datatree(done, data_plate, library=numpyro)
+
+
+def _read(
+    model_trace: Trace, guide_trace: Trace, predict_key: Array | None
+) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
+    sites = {n: s for n, s in sample_sites(model_trace).items() if not is_factor(s["fn"])}
+    check_guide((n for n, s in sites.items() if not s["is_observed"]), sample_sites(guide_trace))
+    groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
+    shapes = {}
+    for i, (name, site) in enumerate(sites.items()):
+        fn = site["fn"]
+        shapes[name] = SiteShape(site["is_observed"], plates_of(site), len(fn.batch_shape))
+        value = jnp.broadcast_to(site["value"], fn.batch_shape + fn.event_shape)
+        if not site["is_observed"]:
+            groups["posterior"][name] = value
+            continue
+        groups["observed_data"][name] = value
+        groups["log_likelihood"][name] = jnp.broadcast_to(log_prob_of(site), fn.batch_shape)
+        if predict_key is not None:
+            groups["posterior_predictive"][name] = fn.sample(random.fold_in(predict_key, i))
+    return shapes, groups
+
+
+def _outside_plate(
+    guide_trace: Trace, shapes: dict[str, SiteShape], data_plate: str | None
+) -> Params:
+    plate = data_plate_of(shapes, data_plate)
+    return {
+        name: site["value"]
+        for name, site in sample_sites(guide_trace).items()
+        if not any(plate and plate.name == other.name for other in plates_of(site))
+    }

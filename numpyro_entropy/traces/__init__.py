@@ -1,0 +1,1 @@
+"""Pairs of NumPyro traces, read into records."""

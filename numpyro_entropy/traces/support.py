@@ -1,0 +1,51 @@
+"""Observations that their distribution cannot have: grey pixels under a Bernoulli, say."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpyro.distributions import MaskedDistribution
+
+from entropy_core.checks import check_outside
+from numpyro_entropy.entropies.wrappers import elementwise
+from numpyro_entropy.params import Params
+from numpyro_entropy.traces.pairs import get_traces
+from numpyro_entropy.traces.sites import Trace, sample_sites
+
+
+def outside_support(model_trace: Trace) -> dict[str, Array]:
+    """How many elements of its batch are outside its support, for each observed site not masked."""
+    return {
+        name: jnp.sum(~jnp.asarray(site["fn"].support(site["value"])))
+        for name, site in sample_sites(model_trace).items()
+        if site["is_observed"] and not isinstance(elementwise(site["fn"]), MaskedDistribution)
+    }
+
+
+def check_observations(
+    rng_key: Array,
+    params: Params,
+    model: Callable,
+    guide: Callable,
+    data: Array | np.ndarray,
+    batch_size: int,
+) -> None:
+    """Passes once over a data set and refuses observations outside their support.
+
+    NumPyro itself looks at them where its validation is on, and then warns at most.
+
+    Raises:
+        ValueError: If an observed site has values outside its support.
+    """
+
+    @jax.jit
+    def outside(params: Params, batch: Array) -> dict[str, Array]:
+        traces, _ = get_traces(rng_key, params, model, guide, (batch,), {})
+        return outside_support(traces[0])
+
+    for start in range(0, len(data), batch_size):
+        # The last batch begins earlier, so that it has the size that has been compiled.
+        batch = data[max(0, min(start, len(data) - batch_size)) :][:batch_size]
+        check_outside(jax.device_get(outside(params, batch)))

@@ -1,0 +1,1 @@
+"""Variational autoencoders: a prior, an encoder and a decoder."""

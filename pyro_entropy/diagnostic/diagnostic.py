@@ -1,0 +1,203 @@
+"""The diagnostic that compares the ELBO of any model and guide with its sum of entropies."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer import ELBO
+from pyro.infer.enum import get_importance_trace
+from pyro.poutine import Trace
+from torch import Tensor
+
+from entropy_core.checks import check_number, check_positive_int
+from entropy_core.report.report import EntropyReport
+from entropy_core.results.accumulate import Accumulator
+from entropy_core.results.groups import CollapseThresholds
+from entropy_core.theory.claims import TOLERANCE
+from entropy_core.traces.plates import find_data_plate
+from entropy_core.traces.records import TraceTerms, joined, map_arrays, summed
+from pyro_entropy.diagnostic.claims import Explanation
+from pyro_entropy.diagnostic.monitor import Monitor
+from pyro_entropy.traces.batches import arguments_of, evaluating
+from pyro_entropy.traces.enumerated import enumerating
+from pyro_entropy.traces.latents import latent_terms
+from pyro_entropy.traces.terms import all_terms
+
+
+class EntropySumDiagnostic:
+    """Compares the ELBO of a model and guide with its sum of entropies, site by site.
+
+    At every stationary point `F = H[q(z|x)] - H[p(z)] - H[p(x|z)]` (Damm et al. 2023, Eq. 13), and
+    at every other point `F` differs from it by the sum over the model's sites of
+    `E_q[log p_s] + H[p_s]`: the report says where the gap is. It reads the distributions from the
+    traces of any model and guide, in one pass over the data and in constant memory.
+
+    Args:
+        model: The model.
+        guide: The guide.
+        num_particles: The number of draws from the guide for each data point.
+        entropy_samples: The number of fresh draws for an entropy that has no closed form.
+        closed_form: `False` takes every term of the ELBO at the draws, and so the entropies of the
+            guide: then the ELBO is that of the host's `Trace_ELBO`.
+        data_plate: The name of the plate over data points; needed only where two crossed plates
+            both hold all data.
+        thresholds: When a latent dimension counts as collapsed.
+        objective: The objective that trains the pair. Where the theorem says nothing of its
+            optimum, the report says so.
+
+    Raises:
+        ValueError: If a number of draws is no positive integer.
+
+    Example:
+        >>> from pyro_entropy import VAE1, EntropySumDiagnostic
+        >>> vae = VAE1(4, 2)
+        >>> report = EntropySumDiagnostic(vae.model, vae.guide).run(torch.rand(100, 4))
+        >>> report.units
+        'nats per data point'
+    """
+
+    def __init__(
+        self,
+        model: Callable,
+        guide: Callable,
+        *,
+        num_particles: int = 10,
+        entropy_samples: int = 10,
+        closed_form: bool = True,
+        data_plate: str | None = None,
+        thresholds: CollapseThresholds = CollapseThresholds(),  # noqa: B008 - it is frozen
+        objective: ELBO | None = None,
+    ) -> None:
+        check_positive_int(num_particles, "num_particles")
+        check_positive_int(entropy_samples, "entropy_samples")
+        self.model = model
+        self.guide = guide
+        self.num_particles = num_particles
+        self.entropy_samples = entropy_samples
+        self.closed_form = closed_form
+        self.data_plate = data_plate
+        self.thresholds = thresholds
+        self.objective = objective
+
+    def run(
+        self,
+        batches: Tensor | Iterable,
+        *,
+        batch_size: int = 1000,
+        explain: bool = False,
+        tolerance: float = TOLERANCE,
+    ) -> EntropyReport:
+        """Passes once over the data, with modules in evaluation mode.
+
+        Args:
+            batches: A tensor whose first dimension is that of the data points, or an iterable of
+                batches: tensors, or tuples of arguments to model and guide.
+            batch_size: How many data points to look at together, where `batches` is a tensor.
+            explain: Whether the report says what the theorem claims for each site, as
+                `explain_residuals` does; the pass then draws as often again, with gradients.
+            tolerance: What counts as zero for these claims, in nats per data point.
+
+        Raises:
+            ValueError: If there is no batch, a batch has NaN or infinite entries, `tolerance` is
+                not positive, or the guide lacks a latent site of the model that is not enumerated.
+            NotImplementedError: If `explain` is asked for and a site of the guide has neither
+                reparameterised draws nor all its values.
+        """
+        check_number(tolerance, "tolerance")
+        if not explain:
+            return self.report(self.accumulate(batches, batch_size=batch_size))
+        explanation = Explanation(
+            self.model,
+            self.guide,
+            num_particles=self.num_particles,
+            data_plate=self.data_plate,
+        )
+        sums = self._accumulate(batches, batch_size, explanation.add)
+        return self.report(sums).with_claims(explanation.claims(tolerance))
+
+    def accumulate(self, batches: Tensor | Iterable, *, batch_size: int = 1000) -> Accumulator:
+        """Passes over a part of the data, for `report`.
+
+        What other passes have seen, such as those of other processes, is added with
+        `Accumulator.merge`. The arguments and errors are those of `run`.
+
+        Example:
+            >>> from pyro_entropy import VAE1
+            >>> vae, x = VAE1(4, 2), torch.rand(100, 4)
+            >>> diagnostic = EntropySumDiagnostic(vae.model, vae.guide)
+            >>> sums = diagnostic.accumulate(x[:60])
+            >>> sums.merge(diagnostic.accumulate(x[60:]))
+            >>> diagnostic.report(sums).size
+            '100 data points'
+        """
+        return self._accumulate(batches, batch_size, None)
+
+    def report(self, sums: Accumulator) -> EntropyReport:
+        """The report on all that has been accumulated.
+
+        Raises:
+            ValueError: If that is nothing.
+        """
+        # An objective of the host has no such attribute.
+        no_claim = getattr(self.objective, "no_claim", None)
+        return EntropyReport.from_accumulator(
+            sums, self.thresholds, library=pyro, no_claim=no_claim
+        )
+
+    @torch.no_grad()
+    def from_traces(self, model_trace: Trace, guide_trace: Trace) -> EntropyReport:
+        """Reads a guide's trace and the model's trace that was replayed against it: one draw.
+
+        Raises:
+            ValueError: If the guide lacks a latent site of the model that is not enumerated.
+        """
+        sums = Accumulator(self.thresholds.kl_epsilon)
+        sums.add([self._read(model_trace, guide_trace)])
+        return self.report(sums)
+
+    def monitor(self) -> Monitor:
+        """Runs this diagnostic now and then in a training loop, and keeps the course of training.
+
+        One particle, `num_particles=1`, will often do on the way.
+        """
+        return Monitor(self.run)
+
+    @torch.no_grad()
+    def _accumulate(
+        self, batches: Tensor | Iterable, batch_size: int, also: Callable[[tuple], None] | None
+    ) -> Accumulator:
+        sums, pair = Accumulator(self.thresholds.kl_epsilon), None
+        with evaluating(self.model, self.guide):
+            for args in arguments_of(batches, batch_size):
+                pair = pair or enumerating(self.model, self.guide, args)
+                sums.add([self._particle(*pair, args) for _ in range(self.num_particles)])
+                if also:
+                    also(args)
+        return sums
+
+    def _particle(
+        self, model: Callable, guide: Callable, max_plate_nesting: int | float, args: tuple
+    ) -> TraceTerms:
+        return self._read(*get_importance_trace("flat", max_plate_nesting, model, guide, args, {}))
+
+    def _read(self, model_trace: Trace, guide_trace: Trace) -> TraceTerms:
+        sites, untreated = all_terms(
+            model_trace,
+            guide_trace,
+            closed_form=self.closed_form,
+            entropy_samples=self.entropy_samples,
+        )
+        plate = find_data_plate(sites, self.data_plate)
+        latents, without_rows = latent_terms(model_trace, guide_trace, plate)
+        terms = TraceTerms(
+            sites=tuple(summed(site, plate) for site in sites),
+            latents=latents,
+            untreated=joined(untreated, without_rows),
+            data_plate=plate,
+        )
+        return map_arrays(_to_numpy, terms)
+
+
+def _to_numpy(value: Any) -> Any:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value

@@ -1,0 +1,107 @@
+"""The aggregate posterior `q(z) = mean_n q(z|x_n)`, estimated from a batch."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal, Normal
+
+from entropy_core.elbos.edvae import AggregateEntropy, check_aggregate
+from pyro_entropy.entropies.wrappers import elementwise
+from pyro_entropy.traces.normals import log_det
+
+
+def aggregate_entropy(
+    q: Distribution, z: Tensor, num_data: int, estimator: AggregateEntropy = "minibatch"
+) -> Tensor:
+    """The entropy `H[q(z)]` of the aggregate posterior of a data set, estimated from a batch.
+
+    Of the Gaussian `"moment"` it is that of the mean and covariance of the aggregate, an upper
+    bound of the entropy of the batch's aggregate. Of the others it is
+    `-mean_i log sum_j W_ij q(z_i|x_j)`:
+
+    - `"minibatch"`: `W_ij = 1/B`. A draw's own component weighs too much, so that it is low.
+    - `"weighted"`: `W_ij = 1/(N B)`, minibatch weighted sampling (Chen et al. 2018, Eq. 5): the
+      first plus `log N`. It is high, by `log B` to `log N`: good for differences only.
+    - `"stratified"`: `W_ii = 1/N`, `W_ij = (N - 1)/(N (B - 1))`, unbiased for `q(z)`, so that the
+      entropy is high (Jensen). It is exact, up to the draws, at `B = N`, as the first is.
+
+    Args:
+        q: `q(z|x)` of the batch, of batch shape `(B,)`, `B >= 2`.
+        z: A draw for each data point, of the shape of `q`.
+        num_data: The size of the data set, `N`.
+        estimator: One of the above.
+
+    Returns:
+        A scalar, in nats.
+
+    Raises:
+        ValueError: If `estimator` is not known, or `q` is not of batch shape `(B,)`, or `num_data`
+            is below `B`.
+
+    Example:
+        >>> q = Normal(torch.tensor([-9.0, 9.0]), torch.ones(2))
+        >>> aggregate_entropy(q, q.loc, 2).exp().item()  # two components: 2 sqrt(2 pi)
+        5.0132...
+    """
+    check_aggregate(tuple(q.batch_shape), num_data, estimator)
+    if estimator == "moment":
+        return _moment_entropy(q)
+    log_prob, batch_size = pairwise_log_prob(q, z), len(z)
+    if estimator == "stratified":
+        # The weight of the other components, and what their own has beside it.
+        log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
+        own = -math.log(num_data) - log_weight
+        log_prob = log_prob + own * torch.eye(batch_size).to(log_prob)
+    else:
+        log_weight = -math.log(batch_size)
+    if estimator == "weighted":
+        log_weight -= math.log(num_data)
+    return -log_sum_exp(log_prob).mean() - log_weight
+
+
+def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
+    """`log q(z_i | x_j)` of all pairs in a batch, of shape `(B, B)`.
+
+    Of a diagonal normal distribution it is a matrix product, about the mean of the batch; of any
+    other the log-probabilities are broadcast.
+
+    Args:
+        q: `q(z|x)`, of batch shape `(B,)`.
+        z: A draw for each data point, of the shape of `q`.
+
+    Example:
+        >>> q = Normal(torch.zeros(2), torch.ones(2))
+        >>> pairwise_log_prob(q, torch.tensor([0.0, 1.0]))
+        tensor([[-0.9189, -0.9189],
+                [-1.4189, -1.4189]])
+    """
+    normal = elementwise(q)
+    if not isinstance(normal, Normal):
+        return q.log_prob(z.unsqueeze(1))
+    loc, scale, z = (t.expand(z.shape).reshape(len(z), -1) for t in (normal.loc, normal.scale, z))
+    # The product loses the digits that all latents share.
+    centre = loc.mean(0).detach()
+    loc, z, precision = loc - centre, z - centre, scale**-2
+    constants = -(0.5 * loc**2 * precision + scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+    # One product, since each pass over all pairs takes as long.
+    draws, components = (z**2, z), (-0.5 * precision, loc * precision)
+    return torch.addmm(constants, torch.cat(draws, -1), torch.cat(components, -1).T)
+
+
+def log_sum_exp(values: Tensor) -> Tensor:
+    """`log sum_j exp(values_ij)`; terms that are not seen in the sum have no gradient."""
+    largest = values.detach().max(-1, keepdim=True).values
+    # A CPU takes many times as long over numbers that underflow.
+    return (values - largest).clamp(min=-80).exp().sum(-1).log() + largest.squeeze(-1)
+
+
+def _moment_entropy(q: Distribution) -> Tensor:
+    loc = q.mean.reshape(len(q.mean), -1)
+    if isinstance(q, MultivariateNormal):
+        within = q.covariance_matrix.mean(0)
+    else:
+        within = torch.diag(q.variance.reshape(loc.shape).mean(0))
+    deviations = loc - loc.mean(0)
+    covariance = within + deviations.T @ deviations / len(loc)
+    return 0.5 * (len(covariance) * math.log(2 * math.pi * math.e) + log_det(covariance))

@@ -1,0 +1,52 @@
+"""Base measures that are not constant, and what the theorem leaves of their sites."""
+
+import pyro.distributions as dist
+from jaxtyping import Float
+from pyro.distributions.torch_distribution import MaskedDistribution
+from pyro.distributions.util import scale_and_mask, sum_rightmost
+from torch import Tensor
+from torch.distributions import Distribution
+
+from pyro_entropy.entropies.counts import counts_log_base_measure, counts_mean_log_base_measure
+
+
+def log_base_measure(fn: Distribution, value: Tensor) -> Float[Tensor, "*batch"] | None:
+    """`log h(v)` of an exponential family whose base measure is not constant, else `None`.
+
+    `p(v) = h(v) exp(eta . T(v) - A)`: Poisson, binomial and multinomial distributions, and the
+    negative binomial with `r` no natural parameter. What the theorem leaves of such a site is
+    `E_q[log h(v)] - E_q E_p[log h]`. Masked elements count zero. Shape: that of a log-probability;
+    units: nats.
+
+    Example:
+        >>> import torch
+        >>> log_base_measure(dist.Poisson(torch.ones(2)).to_event(1), torch.tensor([2.0, 3.0]))
+        tensor(-2.4849)
+    """
+    if isinstance(fn, MaskedDistribution):
+        measure = log_base_measure(fn.base_dist, value)
+        return None if measure is None else scale_and_mask(measure, mask=fn._mask)
+    if isinstance(fn, dist.Independent):
+        measure = log_base_measure(fn.base_dist, value)
+        return None if measure is None else sum_rightmost(measure, fn.reinterpreted_batch_ndims)
+    return counts_log_base_measure(fn, value)
+
+
+def mean_log_base_measure(fn: Distribution) -> Float[Tensor, "*batch"] | None:
+    """`E_p[log h(v)]`, exact, of a distribution that has a `log_base_measure`, else `None`.
+
+    Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
+
+    Example:
+        >>> import torch
+        >>> mean_log_base_measure(dist.Poisson(torch.ones(2)).to_event(1)).item()
+        -0.6096...
+    """
+    if isinstance(fn, MaskedDistribution):
+        measure = mean_log_base_measure(fn.base_dist)
+        return None if measure is None else scale_and_mask(measure, mask=fn._mask)
+    if isinstance(fn, dist.Independent):
+        measure = mean_log_base_measure(fn.base_dist)
+        return None if measure is None else sum_rightmost(measure, fn.reinterpreted_batch_ndims)
+    measure = counts_mean_log_base_measure(fn)
+    return None if measure is None else measure.expand(fn.batch_shape)

@@ -1,0 +1,108 @@
+"""Entropies of distributions that are made of others: transformed, inflated, mixed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+import torch.distributions as td
+from pyro.distributions import transforms
+from pyro.distributions.util import sum_rightmost
+from torch import Tensor
+from torch.distributions import Distribution
+
+from pyro_entropy.entropies.closed_forms import formula_entropy
+
+Entropy = Callable[[Distribution], Tensor | None]
+
+CONSTANT_JACOBIAN = (
+    td.AffineTransform,
+    td.ReshapeTransform,
+    transforms.DiscreteCosineTransform,
+    transforms.HaarTransform,
+    transforms.Householder,
+    transforms.LowerCholeskyAffine,
+    transforms.Permute,
+)
+
+
+def composed_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
+    """The entropy of `fn` in closed form from that of what it is made of, or by a formula of ours.
+
+    Zero-inflated `-P(0) log P(0) + sum of the rest`; a transformed distribution whose transforms
+    have a constant Jacobian, `H[u] + log|det f'|`. Shape: the batch shape of `fn`, or one that
+    broadcasts to it; units: nats.
+
+    Args:
+        fn: A distribution, not wrapped by `to_event`, a mask or a plate.
+        entropy_of: The entropy in closed form of a part, or `None`.
+    """
+    if isinstance(fn, dist.MaskedMixture):
+        return _masked_mixture_entropy(fn, entropy_of)
+    if isinstance(fn, dist.ZeroInflatedDistribution):
+        return _zero_inflated_entropy(fn, entropy_of)
+    entropy = formula_entropy(fn)
+    if entropy is None and all(map(_has_constant_jacobian, getattr(fn, "transforms", ()))):
+        base = base_entropy(fn, entropy_of)
+        if base is not None:
+            entropy = base + log_det(fn, base.new_zeros(fn.base_dist.shape()))
+    return entropy
+
+
+def _masked_mixture_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
+    first, second = entropy_of(fn.component0), entropy_of(fn.component1)
+    return None if first is None or second is None else torch.where(fn.mask, second, first)
+
+
+def _zero_inflated_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
+    # Of the base's terms, that of zero is taken out and put in with its new probability.
+    entropy = entropy_of(fn.base_dist)
+    if entropy is None:
+        return None
+    zero = torch.zeros_like(entropy)
+    base_log_prob, log_prob = fn.base_dist.log_prob(zero), fn.log_prob(zero)
+    base_prob, log_keep = base_log_prob.exp(), _log_keep(fn)
+    rest = entropy + base_prob * base_log_prob - (1 - base_prob) * log_keep
+    return log_keep.exp() * rest - log_prob.exp() * log_prob
+
+
+def _log_keep(fn: Any) -> Tensor:
+    # The host keeps whichever of the two it is asked for, and then cannot expand: only one is read.
+    if "gate_logits" in vars(fn):
+        return -torch.nn.functional.softplus(fn.gate_logits)
+    return torch.log1p(-fn.gate)
+
+
+def base_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
+    """The entropy of the base of a transformed distribution, `None` for any other.
+
+    Shape: the batch shape of `fn`; units: nats.
+    """
+    # A straight-through or folded distribution has another density than its transforms say.
+    if getattr(type(fn), "log_prob", None) is not td.TransformedDistribution.log_prob:
+        return None
+    entropy = entropy_of(fn.base_dist)
+    return None if entropy is None else sum_rightmost(entropy, entropy.dim() - len(fn.batch_shape))
+
+
+def log_det(fn: Any, value: Tensor) -> Tensor:
+    """`log|det f'(u)|` of a transformed distribution at a value `u` of its base, in nats."""
+    # As in the host's log_prob, from the other end.
+    steps = []
+    for transform in fn.transforms:
+        steps.append((transform, value, transform(value)))
+        value = steps[-1][-1]
+    total, event_dim = torch.zeros((), dtype=value.dtype), len(fn.event_shape)
+    for transform, x, y in reversed(steps):
+        event_dim += transform.domain.event_dim - transform.codomain.event_dim
+        log_det = transform.log_abs_det_jacobian(x, y)
+        total = total + sum_rightmost(log_det, event_dim - transform.domain.event_dim)
+    return total
+
+
+def _has_constant_jacobian(transform: Any) -> bool:
+    if isinstance(transform, td.ComposeTransform):
+        return all(map(_has_constant_jacobian, transform.parts))
+    if isinstance(transform, td.IndependentTransform):
+        return _has_constant_jacobian(transform.base_transform)
+    return isinstance(transform, CONSTANT_JACOBIAN) or isinstance(transform.inv, CONSTANT_JACOBIAN)

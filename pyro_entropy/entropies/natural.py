@@ -1,0 +1,90 @@
+"""Natural parameters of Pyro distributions, written so that the base measure is constant."""
+
+from typing import Any, NamedTuple
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from pyro_entropy.entropies.wrappers import unwrapped
+
+
+class Natural(NamedTuple):
+    """What a direction of the theorem does to a distribution.
+
+    Args:
+        scaled: The natural parameters, which the direction multiplies.
+        kept: What it must leave alone, such as the location of a Laplace distribution.
+    """
+
+    scaled: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...] = ()
+
+
+def natural_parameters(fn: Distribution) -> Natural | None:
+    """The natural parameters of `fn`, or `None` where it is of no exponential family.
+
+    Luecke 2022, Def. 1. Of a Poisson or binomial distribution, whose base measure is not constant,
+    they belong to its pseudo-entropy.
+
+    Shape: each has the batch and event shape of what `fn` is made of.
+
+    Example:
+        >>> natural_parameters(dist.Normal(torch.tensor(3.0), 0.5)).scaled
+        (tensor(12.), tensor(-2.))
+    """
+    fn = unwrapped(fn)
+    found = _NATURAL.get(type(fn).__name__)
+    return None if found is None else found(fn)
+
+
+def parameters_of(fn: Distribution) -> tuple[Tensor, ...]:
+    """The tensors that make `fn` what it is; none of them may move where it is held fixed."""
+    fn = unwrapped(fn)
+    if isinstance(fn, dist.MixtureSameFamily):
+        parts = fn.mixture_distribution, fn.component_distribution
+        return tuple(value for part in parts for value in parameters_of(part))
+    if isinstance(fn, torch.distributions.TransformedDistribution):
+        inner = tuple(
+            value
+            for transform in fn.transforms
+            if isinstance(transform, torch.nn.Module)
+            for value in transform.parameters()
+        )
+        return (*parameters_of(fn.base_dist), *inner)
+    values = (fn.__dict__.get(name) for name in fn.arg_constraints)
+    return tuple(value for value in values if isinstance(value, Tensor))
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(-1, keepdim=True)
+
+
+_NATURAL: dict[str, Any] = {
+    "Normal": lambda fn: Natural((fn.loc / fn.scale**2, -0.5 / fn.scale**2)),
+    "MultivariateNormal": lambda fn: Natural(
+        ((fn.precision_matrix @ fn.loc[..., None])[..., 0], fn.precision_matrix)
+    ),
+    "LogNormal": lambda fn: Natural((fn.loc / fn.scale**2 - 1, -0.5 / fn.scale**2)),
+    "HalfNormal": lambda fn: Natural((-0.5 / fn.scale**2,)),
+    "Bernoulli": lambda fn: Natural((fn.logits,)),
+    "ContinuousBernoulli": lambda fn: Natural((fn.logits,)),
+    "Categorical": lambda fn: Natural((_centred(fn.logits),)),
+    "OneHotCategorical": lambda fn: Natural((_centred(fn.logits),)),
+    "Geometric": lambda fn: Natural((torch.nn.functional.logsigmoid(-fn.logits),)),
+    "Gamma": lambda fn: Natural((fn.concentration - 1, -fn.rate)),
+    "InverseGamma": lambda fn: Natural((-fn.concentration - 1, -fn.rate)),
+    "Exponential": lambda fn: Natural((-fn.rate,)),
+    "Beta": lambda fn: Natural((fn.concentration1 - 1, fn.concentration0 - 1)),
+    "Dirichlet": lambda fn: Natural((fn.concentration - 1,)),
+    "Laplace": lambda fn: Natural((-1 / fn.scale,), (fn.loc,)),
+    "VonMises": lambda fn: Natural(
+        (fn.concentration * fn.loc.cos(), fn.concentration * fn.loc.sin())
+    ),
+    "Poisson": lambda fn: Natural((fn.rate.log(),)),
+    "Binomial": lambda fn: Natural((fn.logits,), (fn.total_count,)),
+    "NegativeBinomial": lambda fn: Natural(
+        (torch.nn.functional.logsigmoid(fn.logits),), (fn.total_count,)
+    ),
+}

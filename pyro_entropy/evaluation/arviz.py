@@ -1,0 +1,135 @@
+"""A trained guide as ArviZ's groups: draws of the latents, log-likelihoods, the data.
+
+ArviZ has a converter for the MCMC of Pyro and none for its SVI.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+import xarray as xr
+from pyro import poutine
+from pyro.poutine import Trace
+from torch import Tensor
+
+from entropy_core.checks import check_positive_int
+from entropy_core.evaluation import draws
+from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.traces.sums import check_guide
+from pyro_entropy.traces.batches import arguments_of, evaluating
+from pyro_entropy.traces.sites import is_factor, log_prob_of, plates_of, sample_sites, subsamples
+
+
+@torch.no_grad()
+def to_datatree(
+    model: Callable,
+    guide: Callable,
+    batches: Tensor | Iterable,
+    *,
+    num_draws: int = 100,
+    posterior_predictive: bool = False,
+    data_plate: str | None = None,
+    batch_size: int = 1000,
+) -> xr.DataTree:
+    """Draws from the guide, for ArviZ's functions and for `EntropyReport.with_groups`.
+
+    The groups are `posterior`, the latents `z ~ q(z|x)`; `log_likelihood`, `log p(x_n|z)` for each
+    data point, in nats; `observed_data`; and, if asked for, `posterior_predictive`, `x ~ p(x|z)`
+    with those latents. The draws come from the guide: leave-one-out cross-validation and the like
+    take it for the posterior. For a latent of its own for each data point they measure how well a
+    data point is reconstructed, and large Pareto k are to be expected.
+
+    Args:
+        model: The model.
+        guide: The guide. One draw of a latent of the whole data set holds for all batches.
+        batches: See `EntropySumDiagnostic.run`.
+        num_draws: The number of draws for each data point.
+        posterior_predictive: Whether to draw data too: `num_draws` times the size of the data.
+        data_plate: See `EntropySumDiagnostic`.
+        batch_size: See `EntropySumDiagnostic.run`.
+
+    Returns:
+        The groups, with the dimensions `chain` (of size 1), `draw`, those of the plates by their
+        names, and `<site>_dim_<i>`.
+
+    Raises:
+        ValueError: If `num_draws` is no positive integer, there is no batch, or several and no
+            plate holds the data, a batch has NaN or infinite entries, a plate draws the rows of a
+            batch itself, or the guide lacks a latent site of the model.
+
+    Example:
+        >>> from pyro_entropy import VAE1
+        >>> vae = VAE1(4, 2)
+        >>> tree = to_datatree(vae.model, vae.guide, torch.rand(10, 4), num_draws=5)
+        >>> dict(tree["posterior"].sizes)
+        {'chain': 1, 'draw': 5, 'data': 10, 'z_dim_0': 2}
+    """
+    check_positive_int(num_draws, "num_draws")
+    done: list[BatchDraws] = []
+    # For each draw what holds for the whole data set.
+    shared = [Trace() for _ in range(num_draws)]
+    with evaluating(model, guide):
+        for args in arguments_of(batches, batch_size):
+            seen = []
+            for i, trace in enumerate(shared):
+                # The host's own `get_importance_trace` forgets which rows a plate has drawn.
+                guide_trace = poutine.trace(poutine.replay(guide, trace=trace)).get_trace(*args)
+                replayed = poutine.replay(model, trace=guide_trace)
+                model_trace = poutine.trace(replayed).get_trace(*args)
+                shapes, groups = _read(model_trace, guide_trace, posterior_predictive)
+                if not done:
+                    shared[i] = _outside_plate(guide_trace, shapes, data_plate)
+                seen.append(groups)
+            # The data are the same in each draw.
+            observed = seen[0].pop("observed_data")
+            stacked = {
+                group: {
+                    name: np.stack([groups[group][name] for groups in seen])
+                    for name in seen[0][group]
+                }
+                for group in seen[0]
+            }
+            done.append(BatchDraws(shapes, stacked | {"observed_data": observed}))
+            del seen
+    return draws.to_datatree(done, data_plate, library=pyro)
+
+
+def _read(
+    model_trace: Trace, guide_trace: Trace, predict: bool
+) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
+    nodes: dict[str, Any] = subsamples(model_trace).nodes
+    rows = {name: site["value"].tolist() for name, site in nodes.items()}
+    check_own_rows([name for name, value in rows.items() if value != list(range(len(value)))])
+    sites = {n: s for n, s in sample_sites(model_trace).items() if not is_factor(s["fn"])}
+    check_guide((n for n, s in sites.items() if not s["is_observed"]), sample_sites(guide_trace))
+    groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
+    shapes = {}
+    for name, site in sites.items():
+        fn = site["fn"]
+        shapes[name] = SiteShape(site["is_observed"], plates_of(site), len(fn.batch_shape))
+        value = site["value"].expand(fn.batch_shape + fn.event_shape)
+        if not site["is_observed"]:
+            groups["posterior"][name] = _numpy(value)
+            continue
+        groups["observed_data"][name] = _numpy(value)
+        groups["log_likelihood"][name] = _numpy(log_prob_of(site).expand(fn.batch_shape))
+        if predict:
+            groups["posterior_predictive"][name] = _numpy(fn.sample())
+    return shapes, groups
+
+
+def _outside_plate(
+    guide_trace: Trace, shapes: dict[str, SiteShape], data_plate: str | None
+) -> Trace:
+    plate = data_plate_of(shapes, data_plate)
+    found, sites = Trace(), sample_sites(guide_trace)
+    for name, site in sites.items():
+        if not any(plate and plate.name == other.name for other in plates_of(site)):
+            found.add_node(name, **site)
+    return found
+
+
+def _numpy(value: Tensor) -> np.ndarray:
+    return value.detach().cpu().numpy()

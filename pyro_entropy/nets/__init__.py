@@ -1,0 +1,1 @@
+"""Nets that map data to latents and back."""

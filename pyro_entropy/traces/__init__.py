@@ -1,0 +1,1 @@
+"""Pairs of Pyro traces, read into records."""

@@ -1,0 +1,48 @@
+"""Batches as the arguments of a model and a guide."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from entropy_core.checks import check_finite, check_positive_int, expected
+
+
+def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[tuple]:
+    """The arguments to model and guide of each batch.
+
+    Args:
+        batches: A tensor whose first dimension is that of the data points, or an iterable of
+            batches: tensors, or tuples of arguments.
+        batch_size: How many data points make a batch, where `batches` is a tensor.
+
+    Raises:
+        ValueError: If `batches` is an empty tensor, a batch has NaN or infinite entries, or
+            `batch_size` is no positive integer.
+    """
+    check_positive_int(batch_size, "batch_size")
+    if isinstance(batches, torch.Tensor):
+        if not len(batches):
+            raise ValueError(expected("at least one data point", "batches", "an empty tensor"))
+        batches = batches.split(batch_size)
+    for batch in batches:
+        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        for arg in args:
+            if isinstance(arg, torch.Tensor) and arg.is_floating_point():
+                check_finite(arg.detach().cpu().numpy(), "batches")
+        yield args
+
+
+@contextmanager
+def evaluating(*fns: Callable) -> Iterator[None]:
+    """Modules in evaluation mode: a look at running statistics must not move them."""
+    modules = [m for fn in fns if isinstance(fn, nn.Module) for m in fn.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode

@@ -1,0 +1,157 @@
+"""A training loop for data in memory: minibatches, a progress bar, the entropy sum on the way."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pyro import poutine
+from pyro.infer import ELBO, SVI
+from pyro.optim import Adam, PyroLRScheduler, PyroOptim  # type: ignore[attr-defined]
+from torch import Tensor, nn
+
+from entropy_core.checks import check_finite, check_positive_int, expected
+from entropy_core.report.report import EntropyReport
+from entropy_core.training.annealing import check_annealing, no_claim_of
+from entropy_core.training.epochs import train
+from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
+from pyro_entropy.elbos.standard import Standard_ELBO
+from pyro_entropy.traces.support import check_observations
+
+
+class FitResult(NamedTuple):
+    """What `fit` returns.
+
+    Args:
+        losses: The loss of each step, in nats per data point.
+        report: The report on the training data at the end, with the history of training.
+    """
+
+    losses: NDArray[np.float64]
+    report: EntropyReport
+
+
+def fit(
+    model: Callable,
+    guide: Callable,
+    data: Tensor,
+    *,
+    loss: ELBO | None = None,
+    optim: PyroOptim | None = None,
+    kl_weight: Callable[[int], Any] | None = None,
+    num_epochs: int = 100,
+    batch_size: int = 128,
+    diagnostic: EntropySumDiagnostic | None = None,
+    diagnose_every: int = 1,
+    progress_bar: bool = True,
+) -> FitResult:
+    """Trains a model and guide with `pyro.infer.SVI`; watches the ELBO become an entropy sum.
+
+    Each epoch goes once through the data in random order, in batches of equal size; what is left
+    over waits for another epoch's order.
+
+    Args:
+        model: Takes a batch and `total`, the size of the data set, as `vae.model` does.
+        guide: Takes the same.
+        data: The data set, of shape `(N, ...)`, on the device of the parameters.
+        loss: The objective; the default is `Standard_ELBO()`.
+        optim: The optimiser; the default is Adam with learning rate 1e-3. A scheduler, such as
+            `pyro.optim.ExponentialLR`, takes a step at the end of each epoch.
+        kl_weight: The weight of the KL divergence in the loss, as a function of the step, counted
+            from 0, such as `entropy_core.training.linear_annealing` makes; the default is that of
+            `loss`. The report makes no claim then.
+        num_epochs: The number of epochs.
+        batch_size: The number of data points in a batch, at most `N`.
+        diagnostic: What looks at the result; the default has 10 draws for each data point. On the
+            way one draw must do. The report says so where the theorem is silent on `loss`.
+        diagnose_every: The number of epochs between rows of the history.
+        progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
+
+    Raises:
+        TypeError: If `data` is no tensor, or `kl_weight` no function.
+        ValueError: If `data` is empty, not finite or outside the support of its distribution, a
+            number is no positive integer, `loss` takes no `kl_weight`, or Pyro's param store holds
+            other tensors under the names of the parameters.
+        FloatingPointError: If a loss is NaN or infinite.
+
+    Example:
+        >>> from pyro_entropy import VAE1, fit
+        >>> vae = VAE1(4, 2)
+        >>> x = torch.rand(256, 4)
+        >>> losses, report = fit(vae.model, vae.guide, x, num_epochs=2, progress_bar=False)
+        >>> len(losses)
+        4
+    """
+    if not isinstance(data, Tensor):
+        raise TypeError(expected("a torch.Tensor", "data", type(data).__name__))
+    if not len(data):
+        raise ValueError(expected("at least one data point", "data", "an empty tensor"))
+    check_finite(data.detach().cpu().numpy(), "data")
+    check_positive_int(batch_size, "batch_size")
+    check_positive_int(num_epochs, "num_epochs")
+    check_positive_int(diagnose_every, "diagnose_every")
+    loss = loss or Standard_ELBO()
+    check_annealing(kl_weight, loss)
+    num_data = len(data)
+    batch_size = min(batch_size, num_data)
+    check_param_store(model, guide, data[:batch_size])
+    check_observations(model, guide, data, batch_size)
+    optim = optim or Adam({"lr": 1e-3})
+    svi = SVI(model, guide, optim, loss)
+    diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
+    glance = EntropySumDiagnostic(
+        model,
+        guide,
+        num_particles=1,
+        data_plate=diagnostic.data_plate,
+        thresholds=diagnostic.thresholds,
+    )
+
+    def run_epoch(epoch: int) -> NDArray[np.floating]:
+        order = torch.randperm(num_data, device=data.device)
+        batches = order[: num_data - num_data % batch_size].split(batch_size)
+        losses = []
+        for step, batch in enumerate(batches, (epoch - 1) * len(batches)):
+            options = {} if kl_weight is None else {"kl_weight": kl_weight(step)}
+            losses.append(svi.step(data[batch], total=num_data, **options) / num_data)
+        if isinstance(optim, PyroLRScheduler):
+            optim.step()
+        return np.array(losses)
+
+    losses, history = train(
+        run_epoch,
+        lambda: glance.run(data),
+        num_epochs=num_epochs,
+        diagnose_every=diagnose_every,
+        progress_bar=progress_bar,
+    )
+    report = diagnostic.run(data).with_history(history)
+    reason = no_claim_of(loss, annealed=kl_weight is not None)
+    return FitResult(losses, report.with_no_claim(reason) if reason else report)
+
+
+def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
+    """Refuses modules whose parameters are not the tensors that Pyro's param store would train.
+
+    The store knows a parameter by its name alone: of two modules that share a name, the second is
+    served the tensors of the first, and never moves.
+
+    Raises:
+        ValueError: If the store holds another tensor under the name of a parameter.
+    """
+    with poutine.trace(param_only=True) as capture, torch.no_grad():
+        guide_trace = poutine.trace(guide).get_trace(*args)
+        poutine.replay(model, trace=guide_trace)(*args)
+    sites: dict[str, Any] = capture.trace.nodes
+    # The store writes "vae0$$$decoder.net.weight" for the parameter "decoder.net.weight" of "vae0".
+    trained = {
+        name.replace("$$$", "."): site["value"].unconstrained() for name, site in sites.items()
+    }
+    for role, fn in (("model", model), ("guide", guide)):
+        if isinstance(fn, nn.Module):
+            for name, parameter in fn.named_parameters():
+                held = [t for key, t in trained.items() if f".{key}".endswith(f".{name}")]
+                if held and not any(tensor is parameter for tensor in held):
+                    got = f"'{name}', for which the param store holds another tensor"
+                    raise ValueError(expected("a module with its own parameters", role, got))

@@ -1,0 +1,188 @@
+"""Directions by least squares, the verdicts that follow, and how a report tells them."""
+
+import numpy as np
+import pytest
+
+from entropy_core.report import EntropyReport
+from entropy_core.theory.claims import Evidence, Linearised, MeanEvidence, SiteClaim, explain
+from entropy_core.theory.directions import Direction, Jacobian, sampled_rows, search
+from tests.core.report.test_report import report
+
+RNG = np.random.default_rng(0)
+ARRAYS = {
+    "scale": np.array(0.3),
+    "bias": RNG.standard_normal(4),
+    "weight": RNG.standard_normal((4, 3)),
+}
+NUM_PARAMS, NUM_ROWS = 17, 100
+# Where each array begins among the parameters.
+BIAS, WEIGHT = 1, 5
+
+
+def jacobian_of(matrix):
+    return Jacobian(lambda v: matrix @ v, lambda r: matrix.T @ r, len(matrix))
+
+
+MATRIX = RNG.standard_normal((NUM_ROWS, NUM_PARAMS))
+
+
+def flat():
+    return np.concatenate([array.ravel() for array in ARRAYS.values()])
+
+
+def column_scaling():
+    beta = np.zeros((4, 3))
+    beta[:, 1] = ARRAYS["weight"][:, 1]
+    return np.concatenate([np.zeros(WEIGHT), beta.ravel()])
+
+
+DIRECTIONS = {
+    "a scalar": np.eye(NUM_PARAMS)[0],
+    "the scaling of an array": np.where(np.arange(NUM_PARAMS) >= WEIGHT, flat(), 0.0),
+    "a shift of half a vector": np.isin(np.arange(NUM_PARAMS), [BIAS, BIAS + 1]).astype(float),
+    "an entry of a vector": np.eye(NUM_PARAMS)[BIAS + 2],
+    "the scaling of a column": column_scaling(),
+    "anything": RNG.standard_normal(NUM_PARAMS),
+}
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_a_direction_that_exists_is_found(name):
+    wanted = Direction(("x",), MATRIX @ DIRECTIONS[name])
+    search(jacobian_of(MATRIX), ARRAYS, [wanted], solved=1e-8)
+    assert wanted.misfit < 1e-8
+    np.testing.assert_allclose(wanted.beta, DIRECTIONS[name], atol=1e-6)
+
+
+def test_one_that_does_not_exist_is_not():
+    wanted = Direction(("x",), RNG.standard_normal(NUM_ROWS))
+    search(jacobian_of(MATRIX), ARRAYS, [wanted], solved=1e-8)
+    assert 0.5 < wanted.misfit < 1
+
+
+def test_where_any_target_could_be_reached_nothing_is_searched():
+    # Fewer than twice as many rows as directions.
+    few = MATRIX[:8]
+    wanted = Direction(("x",), RNG.standard_normal(8))
+    search(jacobian_of(few), ARRAYS, [wanted], solved=1e-8)
+    assert wanted.misfit > 0.01
+
+
+def test_large_distributions_are_sampled():
+    assert len(sampled_rows(100)) == 100
+    rows = sampled_rows(10**6)
+    assert len(rows) == len(np.unique(rows)) < 10**4
+    assert rows.max() < 10**6
+
+
+def verdicts(*draws, measures=None, untreated=None):
+    """Two sites, each scaled by a parameter of its own; the third by none.
+
+    A draw is a pair: the residuals and the gradient.
+    """
+    matrix = np.zeros((30, 3))
+    matrix[:10, 0] = matrix[10:20, 1] = 1.0
+    natural = {name: np.zeros(30) for name in "abc"}
+    natural["a"][:10], natural["b"][10:20], natural["c"][20:] = 1.0, 1.0, 1.0
+    at = Linearised(
+        list("abc"), {n: np.array(1.0) for n in "pqr"}, jacobian_of(matrix), natural, {}, {}
+    )
+    evidence = [
+        Evidence(
+            np.array(gradient),
+            {name: r for name, r in zip("abc", residuals, strict=True) if r is not None},
+            measures or {},
+            untreated or {},
+        )
+        for residuals, gradient in draws
+    ]
+    return explain(at, evidence, tolerance=1e-3, solved=1e-8)
+
+
+def test_verdicts():
+    holds, moving, none = verdicts(([0.0, 0.5, 0.2], [0.0, 0.5, 0.0]))
+    assert (holds.verdict, moving.verdict, none.verdict) == ("holds", "not converged", "no claim")
+    assert moving.gradient_part == pytest.approx(0.5)
+    assert none.rest == pytest.approx(0.2)
+    assert np.isnan(none.misfit)
+    # A residual that the gradient does not explain.
+    _, odd, _ = verdicts(([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]))
+    assert odd.verdict == "no claim"
+    assert odd.rest == pytest.approx(0.4)
+    _, counts, _ = verdicts(([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]), measures={"b": 0.4})
+    assert counts.verdict == "no claim"
+    assert "base measure" in counts.reason
+
+
+def test_what_is_within_the_noise_may_be_zero():
+    noise = np.array([0.3, -0.2, 0.1, -0.1])
+    draws = [([n, 0.5 + n, 0.2], [n, 0.5 + n, 0.0]) for n in noise]
+    holds, moving, none = verdicts(*draws)
+    assert [c.verdict for c in (holds, moving, none)] == ["holds", "not converged", "no claim"]
+    assert holds.residual == pytest.approx(noise.mean())
+    assert holds.mcse == pytest.approx(noise.std(ddof=1) / 2)
+    assert none.mcse == 0
+    alone, *_ = verdicts(draws[0])
+    assert alone.verdict == "not converged"
+    assert np.isnan(alone.mcse)
+
+
+def test_without_all_sites_there_is_no_claim():
+    claims = verdicts(([0.0, None, 0.2], np.zeros(3)), untreated={"b": "why not"})
+    assert {claim.verdict for claim in claims} == {"no claim"}
+    a, b, _ = claims
+    assert a.reason == "the ELBO leaves out b"
+    assert b.reason == "why not"
+    assert np.isnan(b.residual)
+
+
+def test_batches_count_by_their_data_points():
+    left = Evidence(np.array([1.0]), {"a": 1.0}, {"a": 0.0}, {})
+    right = Evidence(np.array([5.0]), {"a": 3.0}, {"a": 2.0}, {})
+    evidence = MeanEvidence()
+    evidence.add([left], 3)
+    evidence.add([right], 1)
+    (mean,) = evidence.draws
+    np.testing.assert_allclose(mean.gradient, [2.0])
+    assert mean.residuals == {"a": 1.5}
+    assert mean.base_measures == {"a": 0.5}
+
+
+def test_sites_that_share_a_parameter():
+    matrix = np.zeros((20, 2))
+    matrix[:, 0] = 1.0
+    natural = {"a": np.repeat([1.0, 0.0], 10), "b": np.repeat([0.0, 1.0], 10)}
+    arrays = {name: np.array(1.0) for name in "pq"}
+    at = Linearised(["a", "b"], arrays, jacobian_of(matrix), natural, {}, {})
+    evidence = Evidence(np.zeros(2), {"a": 0.9, "b": -0.9}, {}, {})
+    (claim,) = explain(at, [evidence], tolerance=1e-3, solved=1e-8)
+    assert claim.sites == ("a", "b")
+    assert claim.verdict == "holds"
+    assert claim.residual == 0
+
+
+CLAIMS = [
+    SiteClaim(("z",), 1e-5, 1e-6, 1e-5, 0.0, 0.0, 1e-15, "holds", "all is zero"),
+    SiteClaim(("x",), 0.5, 0.1, 0.5, 0.0, 0.0, 1e-15, "not converged", "a gradient"),
+    SiteClaim(("v", "w"), 0.1, np.nan, 0.0, 0.1, 0.0, np.nan, "no claim", "no parameter to scale"),
+]
+
+
+def test_a_report_tells_the_claims(tmp_path):
+    made = report().with_claims(CLAIMS)
+    table = made.claims()
+    assert list(table.index) == ["z", "x", "v, w"]
+    assert list(table["verdict"]) == ["holds", "not converged", "no claim"]
+    text = " ".join(str(made).replace("\n  ", " ").split())
+    assert "The theorem's claim holds for 'z', within the tolerance" in text
+    assert "Training has not converged for 'x'" in text
+    assert "The theorem makes no claim for 'v' and 'w': no parameter to scale." in text
+    made.to_html(tmp_path / "report.html")
+    assert "What the theorem claims" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    made.save(tmp_path / "report.nc")
+    assert EntropyReport.load(tmp_path / "report.nc").claims().equals(table)
+
+
+def test_a_report_without_claims_says_so():
+    with pytest.raises(ValueError, match="a report with claims"):
+        report().claims()

@@ -1,0 +1,73 @@
+"""Every example runs with tiny arguments, and so does every code block of the README."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from entropy_core.report import EntropyReport
+from tests.support.helpers import mostly
+
+ROOT = Path(__file__).parents[2]
+
+TINY = {
+    "conv_vae": ["--num-data", "200", "--epochs", "1", "--hidden", "2", "4", "--latent-dim", "2"],
+    "mnist": ["--num-data", "300", "--epochs", "2", "--hidden", "8", "--latent-dim", "2"],
+    "linear_vae": ["--num-data", "200", "--epochs", "20", "--draws", "3"],
+}
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_has_tiny_arguments():
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == TINY.keys()
+
+
+CELLS = [(name, backend) for name in TINY for backend in ("pyro", "numpyro", "both")]
+# The examples share their command line: one of them shows that a backend alone works.
+FAST = [(name, backend) for name, backend in CELLS if backend == "both" or name == "linear_vae"]
+
+
+@pytest.mark.parametrize(("name", "backend"), mostly(CELLS, FAST))
+def test_examples(name, backend, tmp_path, capsys):
+    arguments = [*TINY[name], "--backend", backend, "--output", str(tmp_path)]
+    reports = load(name).main(arguments)
+    printed = capsys.readouterr().out
+    assert len(reports) == (2 if backend == "both" else 1)
+    for label, report in reports.items():
+        assert label in printed
+        assert f"{report['elbo']:.3f}" in printed
+        saved = EntropyReport.load(tmp_path / f"{label.lower()}.nc")
+        assert saved.to_datatree().identical(report.to_datatree())
+    for path in printed.split("Written:")[1].split():
+        assert Path(path).stat().st_size > 0
+
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_docs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The blocks of a page are read from top to bottom, and build on each other.
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(block, page.name, "exec"), names)
+
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_readme(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The README trains for long enough to be worth it; here it is enough that it runs.
+    block = re.sub(r"num_epochs=\d+", "num_epochs=1", block)
+    exec(compile(block, "README.md", "exec"), {})

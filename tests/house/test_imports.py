@@ -1,0 +1,102 @@
+"""A user of one backend needs nothing of the other, and an import changes no global state."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+FOREIGN = {
+    "entropy_core": ["torch", "jax", "pyro", "numpyro", "arviz_plots"],
+    "pyro_entropy": ["jax", "numpyro", "flax"],
+    "numpyro_entropy": ["torch", "pyro"],
+}
+
+
+def run(code):
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout.decode()
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_does_not_load_the_others_framework(package):
+    modules = f"import {package}, sys"
+    if package == "entropy_core":
+        # Of the core, all there is: its own `__init__` imports nothing.
+        names = (
+            path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / package).rglob("*.py")
+        )
+        modules = f"import sys, {', '.join('.'.join(name) for name in names)}"
+    loaded = run(f"{modules}; print(*(m for m in {FOREIGN[package]} if m in sys.modules))")
+    assert loaded.split() == []
+
+
+@pytest.mark.parametrize("package", ["pyro_entropy", "numpyro_entropy"])
+def test_a_missing_extra_is_named(package):
+    host = package.removesuffix("_entropy")
+    code = f"""
+import sys
+sys.modules["{host}"] = None
+try:
+    import {package}
+except ImportError as error:
+    print(*error.__notes__)
+"""
+    assert f"pip install 'elbo-entropy[{host}]'" in run(code)
+
+
+def test_importing_pyro_entropy_changes_no_global_state():
+    state = (
+        "(torch.get_default_dtype(), torch.is_grad_enabled(), torch.initial_seed(), "
+        "pyro.settings.get(), len(pyro.get_param_store()))"
+    )
+    code = f"import torch, pyro; torch.manual_seed(5); before = {state}; import pyro_entropy;"
+    assert run(f"{code} print(before == {state})").strip() == "True"
+
+
+def test_importing_numpyro_entropy_changes_no_global_state():
+    state = "(jax.config.values.copy(), numpyro.distributions.distribution.validation_enabled)"
+    code = f"import jax, numpyro, flax.linen; before = {state}; import numpyro_entropy;"
+    assert run(f"{code} print(before == {state})").strip() == "True"
+
+
+def written_by_pyro():
+    import torch
+
+    from pyro_entropy import VAE1, EntropySumDiagnostic
+
+    vae, x = VAE1(4, 2, hidden=()), torch.rand(30, 4)
+    return EntropySumDiagnostic(vae.model, vae.guide, num_particles=2).run(x, explain=True)
+
+
+def written_by_numpyro():
+    from jax import random
+
+    from numpyro_entropy import VAE1, EntropySumDiagnostic
+
+    vae, key = VAE1(4, 2, hidden=()), random.key(0)
+    diagnostic = EntropySumDiagnostic(vae.model, vae.guide, num_particles=2)
+    return diagnostic.run(key, vae.init(key), random.uniform(key, (30, 4)), explain=True)
+
+
+@pytest.mark.parametrize(
+    ("write", "missing"),
+    [(written_by_pyro, ["torch", "pyro"]), (written_by_numpyro, ["jax", "numpyro"])],
+)
+def test_reports_are_read_where_the_backend_that_wrote_them_is_missing(write, missing, tmp_path):
+    report = write()
+    report.save(tmp_path / "report.nc")
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys({missing})
+from entropy_core.report import EntropyReport
+report = EntropyReport.load({str(tmp_path / "report.nc")!r})
+print(repr(report["elbo"]), *report.claims()["verdict"], len(str(report)) > 500)
+"""
+    elbo, *verdicts, told = run(code).replace("not converged", "moving").split()
+    assert float(elbo) == report["elbo"]
+    assert verdicts == [v.replace("not converged", "moving") for v in report.claims()["verdict"]]
+    assert told == "True"

@@ -1,0 +1,186 @@
+"""The two packages have the same files, names and signatures; what the hosts impose is listed."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
+
+# Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro; and what makes
+# a pair of traces is in Pyro's pyro.infer.enum.
+# NumPyro has no categorical distribution of one-hot vectors.
+ONLY_FILES = {"numpyro": {"params.py", "distributions/one_hot.py"}, "pyro": set()}
+
+# NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
+HOST_ARGUMENTS = {"rng_key", "params", "init_params", "key"}
+
+# Names that one host's own interface asks for and the other's does not have.
+HOST_NAMES = {
+    "pyro": {
+        "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
+        "ContinuousBernoulli.rsample",  # `sample` in NumPyro
+        "Discretized.expand",
+        "folded",  # NumPyro's AutoNormal draws from a transformed distribution
+        "log_sum_exp",  # in jax.nn
+        "FloatingNormalPrior.set_moments",  # in place in Pyro, new parameters in NumPyro
+        "IWAE_ELBO.differentiable_loss",
+        "IWAE_ELBO.loss",
+        "IWAE_ELBO.loss_and_grads",
+        "TermsELBO.differentiable_loss",  # pyro.infer.ELBO's interface
+        "TermsELBO.loss",
+        "TermsELBO.loss_and_grads",
+        "evaluating",  # NumPyro's callables have no modes
+        "VampPrior.encoder",  # a property in Pyro, a field in NumPyro
+        "UnitGrid.check",  # `__call__` in NumPyro
+        "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
+        "check_param_store",  # NumPyro has no store
+    },
+    "numpyro": {
+        "ContinuousBernoulli.sample",
+        "Decoder.param",  # parameters are made in the model
+        "FloatingNormalPrior.site",
+        "BAGGINS_ELBO.loss_with_mutable_state",
+        "IWAE_ELBO.loss_with_mutable_state",
+        "Profiled_ELBO.loss_with_mutable_state",
+        "StreamingSelector.params",  # Pyro's modules hold their own
+        "TermsELBO.loss_with_mutable_state",  # numpyro.infer.ELBO's interface
+        "VAE.init",  # Pyro's modules are initialised when they are made
+        "VAE.model",  # modules in Pyro, methods here
+        "VAE.guide",
+        "UnitGrid.__call__",
+        "UnitGrid.eq",  # the host's interface of a constraint
+        "UnitGrid.feasible_like",
+        "UnitGrid.tree_flatten",
+        "apply_net",
+        "float_params",  # parameters of a Pyro module know if they can be trained
+        "as_floats",
+    },
+}
+
+# Signatures that differ for a reason.
+HOST_SIGNATURES = {
+    "check_data",  # a Pyro module knows its data_shape and its float type
+    "enumerating",  # in NumPyro traces need a key and parameters
+    "UnitNormLinear",  # torch's and Linen's linear layers
+    "VAE.prior",  # properties in Pyro, fields of a frozen dataclass in NumPyro
+    "VAE.encoder",
+    "VAE.decoder",
+}
+
+
+def files(package):
+    return {str(path.relative_to(package)) for path in package.rglob("*.py")}
+
+
+def arguments(function):
+    """The names of the arguments, without those of the host; keyword-only ones after a `*`."""
+    a = function.args
+    plain = [arg.arg for arg in (*a.posonlyargs, *a.args) if arg.arg != "self"]
+    names = [*plain, "*", *(arg.arg for arg in a.kwonlyargs)]
+    return [name for name in names if name not in HOST_ARGUMENTS]
+
+
+def fields(class_):
+    """The arguments of a dataclass's constructor."""
+    declared = [
+        n
+        for n in class_.body
+        if isinstance(n, ast.AnnAssign) and not ast.unparse(n.annotation).startswith("ClassVar")
+    ]
+    if not declared:
+        return []
+    if any(ast.unparse(base) == "Decoder" for base in class_.bases):
+        declared = [ast.parse("net: Any").body[0], *declared]
+    names = [n.target.id for n in declared if n.target.id not in HOST_ARGUMENTS]
+    plain = names[: names.index("_")] if "_" in names else names
+    keyword = [n.target.id for n in declared if "kw_only=True" in ast.unparse(n)]
+    return [*(n for n in plain if n not in keyword), "*", *keyword, *names[len(plain) + 1 :]]
+
+
+def is_dataclass(class_):
+    return any("dataclass" in ast.dump(d) for d in class_.decorator_list) or any(
+        ast.unparse(base) in {"nn.Module", "NamedTuple"} for base in class_.bases
+    )
+
+
+def signatures(path):
+    """Each public name of a file and the arguments it takes."""
+    found = {}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = arguments(node)
+        elif isinstance(node, ast.ClassDef):
+            methods = {m.name: m for m in node.body if isinstance(m, ast.FunctionDef)}
+            if "__init__" in methods:
+                found[node.name] = arguments(methods["__init__"])
+            elif is_dataclass(node):
+                found[node.name] = fields(node)
+            else:
+                found[node.name] = []
+            # What a part is called with: `forward` in torch, `__call__` in NumPyro.
+            methods = {
+                "__call__" if name == "forward" else name: method
+                for name, method in methods.items()
+                if not name.startswith("_") or name == "__call__"
+            }
+            for name, method in methods.items():
+                found[f"{node.name}.{name}"] = arguments(method)
+    return {
+        name: args
+        for name, args in found.items()
+        if not any(part.startswith("_") and part != "__call__" for part in name.split("."))
+    }
+
+
+SHARED = sorted(files(PYRO) & files(NUMPYRO))
+
+
+def test_the_same_files():
+    assert files(PYRO) - ONLY_FILES["pyro"] == files(NUMPYRO) - ONLY_FILES["numpyro"]
+
+
+@pytest.mark.parametrize("file", SHARED)
+def test_the_same_names_and_arguments(file):
+    left, right = signatures(PYRO / file), signatures(NUMPYRO / file)
+    left_names = left.keys() - HOST_NAMES["pyro"]
+    right_names = right.keys() - HOST_NAMES["numpyro"]
+    properties = {name for name in left_names - right_names if name in HOST_SIGNATURES}
+    assert left_names - properties == right_names
+    for name in right_names - HOST_SIGNATURES:
+        assert left[name] == right[name], name
+
+
+@pytest.mark.parametrize("file", SHARED)
+def test_classes_and_modules_have_the_same_first_sentence(file):
+    def sentences(package):
+        tree = ast.parse((package / file).read_text())
+        nodes = [tree, *(n for n in tree.body if isinstance(n, ast.ClassDef))]
+        return [
+            (ast.get_docstring(node) or "")
+            .split("\n")[0]
+            .replace("NumPyro", "Pyro")
+            .replace("numpyro", "pyro")
+            for node in nodes
+            if not getattr(node, "name", "").startswith("_")
+        ]
+
+    left, right = sentences(PYRO), sentences(NUMPYRO)
+    assert [s.replace("modules", "callables") for s in left] == [
+        s.replace("modules", "callables") for s in right
+    ]
+
+
+def test_the_same_public_names():
+    import numpyro_entropy
+    import pyro_entropy
+
+    assert pyro_entropy.__all__ == numpyro_entropy.__all__
+
+
+def test_every_exception_is_needed():
+    """An exception that no name uses any more is taken off the list."""
+    for package, backend in ((PYRO, "pyro"), (NUMPYRO, "numpyro")):
+        names = set().union(*(signatures(package / file) for file in SHARED))
+        assert HOST_NAMES[backend] <= names

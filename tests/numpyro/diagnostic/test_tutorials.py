@@ -1,0 +1,209 @@
+"""The diagnostic on models of the kinds that NumPyro's tutorials teach."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from jax import random
+from numpyro.infer import Trace_ELBO, autoguide
+
+from entropy_core.results.tables import ROWS
+from entropy_core.theory.closed_form import gaussian_entropy
+from numpyro_entropy import EntropySumDiagnostic
+from numpyro_entropy.traces.pairs import get_traces
+from numpyro_entropy.traces.terms import all_terms
+from tests.numpyro.models import crossed_model, initial_params
+from tests.numpyro.tutorials import LENGTHS, TUTORIALS, eight_schools, schools_data
+from tests.support.helpers import PARITY, STANDARD_ERRORS, assert_report_identity, mostly
+
+KEY = random.key(3)
+# Some of those whose ELBO is compared with the host, all of the others.
+TABLE = pytest.mark.parametrize(
+    "name",
+    mostly(
+        TUTORIALS, [n for i, (n, t) in enumerate(TUTORIALS.items()) if t.enumerated or i % 4 == 0]
+    ),
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Currently, SVI with Trace_ELBO loss")
+
+
+def diagnosed(name, **kwargs):
+    tutorial = TUTORIALS[name]
+    (model, guide), args = tutorial.make(), tutorial.data()
+    params = initial_params(model, guide, *args)
+    diagnostic = EntropySumDiagnostic(model, guide, data_plate=tutorial.data_plate, **kwargs)
+    return model, guide, params, args, diagnostic.run(KEY, params, [args])
+
+
+@pytest.mark.parametrize("name", [n for n, t in TUTORIALS.items() if not t.enumerated])
+def test_the_elbo_is_that_of_the_host_on_the_same_draws(name):
+    model, guide, params, args, report = diagnosed(name, num_particles=1, closed_form=False)
+    num_data = TUTORIALS[name].num_data
+    # The first key that the diagnostic uses, for the first batch.
+    (key,) = random.split(random.fold_in(KEY, 0), 1)
+    loss = jax.jit(lambda params: Trace_ELBO().loss(key, params, model, guide, *args))(params)
+    assert report["elbo"] * (num_data or 1) == pytest.approx(-loss.item(), rel=PARITY)
+    assert report.units == ("nats" if num_data is None else "nats per data point")
+    assert_report_identity(report)
+
+
+@TABLE
+def test_the_gap_is_the_sum_of_residuals(name):
+    *_, report = diagnosed(name, num_particles=2)
+    assert_report_identity(report)
+    assert np.isfinite(report["elbo"])
+    assert "Entropy report" in str(report)
+
+
+def sites_of(report):
+    """The rows of the sites, by role and name."""
+    return report.sites().set_index(["role", "site_name"])
+
+
+# Every AutoGuide; why no site has rows of its own, where none has.
+JOINT = "together with other sites"
+AUTO_GUIDES = {
+    "AutoNormal": None,
+    "AutoDelta": "a point",
+    "AutoDiagonalNormal": JOINT,
+    "AutoMultivariateNormal": JOINT,
+    "AutoLowRankMultivariateNormal": JOINT,
+    "AutoIAFNormal": JOINT,
+    "AutoBNAFNormal": JOINT,
+    "AutoLaplaceApproximation": "a point",
+    "AutoDAIS": JOINT,
+}
+
+
+@functools.cache
+def auto_guide(name):
+    kwargs = {"AutoIAFNormal": {"hidden_dims": [16]}, "AutoDAIS": {"K": 2}}.get(name, {})
+    guide = getattr(autoguide, name)(eight_schools, **kwargs)
+    return guide, initial_params(eight_schools, guide, *schools_data())
+
+
+@pytest.mark.parametrize("name", mostly(AUTO_GUIDES, list(AUTO_GUIDES)[::3]))
+def test_auto_guides(name):
+    (guide, params), args = auto_guide(name), schools_data()
+    diagnostic = EntropySumDiagnostic(eight_schools, guide, num_particles=1, closed_form=False)
+    report = diagnostic.run(KEY, params, [args])
+    (key,) = random.split(random.fold_in(KEY, 0), 1)
+    host = jax.jit(lambda p: Trace_ELBO().loss(key, p, eight_schools, guide, *args))(params)
+    assert report["elbo"] * 8 == pytest.approx(-host.item(), rel=PARITY)
+    assert_report_identity(report)
+    reasons, why = report.untreated, AUTO_GUIDES[name]
+    assert {"mu", "tau"} <= reasons.keys()
+    assert all((why or "") in reason for reason in reasons.values())
+    assert why is None or "theta" in reasons
+
+
+def test_the_entropies_of_eight_schools_are_those_by_hand():
+    (guide, params), (y, sigma) = auto_guide("AutoNormal"), schools_data()
+    diagnostic = EntropySumDiagnostic(eight_schools, guide, num_particles=400)
+    report = diagnostic.run(KEY, params, [(y, sigma)])
+    log_tau = params["tau_auto_loc"]
+
+    def normal(scale):
+        return gaussian_entropy(np.asarray(scale) ** 2)
+
+    by_hand = {
+        ("encoder", "mu"): normal(params["mu_auto_scale"]),
+        # tau = exp(u) has the log-determinant u.
+        ("encoder", "tau"): (normal(params["tau_auto_scale"]) + log_tau),
+        ("encoder", "theta"): normal(params["theta_auto_scale"]).mean(),
+        ("prior", "mu"): normal(10.0),
+        ("prior", "tau"): np.log(2 * np.pi * 5),
+        ("prior", "theta"): normal(1.0) + log_tau,
+        ("decoder", "obs"): normal(sigma).mean(),
+    }
+    rows = sites_of(report)
+    for key, value in by_hand.items():
+        row = rows.loc[key]
+        assert abs(row["entropy"] - float(value)) <= STANDARD_ERRORS * row["entropy_mcse"] + 1e-9
+
+
+def records_of(name):
+    tutorial = TUTORIALS[name]
+    (model, guide), args = tutorial.make(), tutorial.data()
+    params = initial_params(model, guide, *args)
+    traces, _ = get_traces(KEY, params, model, guide, args, {})
+    records, untreated = all_terms(*traces, rng_key=KEY)
+    return {(r.role, r.name): r for r in records}, dict(untreated)
+
+
+def test_observed_elements_are_counted_under_masks():
+    records, _ = records_of("deep Markov model")
+    for t in range(3):
+        for key in (("decoder", f"x_{t}"), ("prior", f"z_{t}"), ("encoder", f"z_{t}")):
+            assert records[key].num_elements == 5
+            assert records[key].num_observed == (t < LENGTHS).sum()
+    records, untreated = records_of("missing values")
+    assert records["decoder", "x_observed"].num_observed == 4
+    assert records["prior", "x_unobserved"].num_observed == 2
+    assert records["prior", "mean"].num_observed is None
+    assert untreated == {"x": "deterministic"}
+    entropy = records["decoder", "x_observed"].entropy
+    unit = gaussian_entropy(1.0)
+    np.testing.assert_allclose(entropy, np.where([1, 1, 0, 1, 0, 1], unit, 0.0))
+
+
+def test_an_enumerated_site_adds_the_log_of_the_sum_over_its_values():
+    kwargs = {"num_particles": 1, "closed_form": False}
+    model, _, params, (x,), report = diagnosed("mixture, point estimates", **kwargs)
+    points = {n: params[f"{n}_auto_loc"] for n in ("weights", "locs", "scale")}
+    given = numpyro.handlers.substitute(model, data=points)
+    sites = numpyro.handlers.trace(numpyro.handlers.seed(given, KEY)).get_trace(x)
+    priors = sum(sites[name]["fn"].log_prob(value).sum() for name, value in points.items())
+    normal = dist.Normal(points["locs"], points["scale"])
+    joint = jnp.log(points["weights"]) + normal.log_prob(x[:, None])
+    by_hand = priors + jax.nn.logsumexp(joint, -1).sum()
+    assert report["elbo"] * len(x) == pytest.approx(by_hand.item(), rel=PARITY)
+    weights = jax.nn.softmax(joint, -1)
+    entropy = -(weights * jnp.log(weights)).sum(-1).mean()
+    row = sites_of(report).loc["encoder", "assignment"]
+    assert row["entropy"] == pytest.approx(entropy.item(), rel=PARITY)
+    assert row["entropy_method"] == "closed form"
+
+
+def test_an_enumerated_label_is_an_exact_average_over_its_values():
+    # With the label drawn, its terms are those of single values: their mean is the exact one.
+    *_, report = diagnosed("semi-supervised, enumerated", num_particles=200)
+    *_, drawn = diagnosed("semi-supervised, sampled", num_particles=200)
+    for name in ("elbo", "entropy_sum", "encoder_entropy", "decoder_entropy"):
+        estimates = [r.summary().loc[ROWS[name]] for r in (report, drawn)]
+        error = np.hypot(*(estimate["mcse"] for estimate in estimates))
+        difference = estimates[0]["mean"] - estimates[1]["mean"]
+        assert abs(difference) <= STANDARD_ERRORS * error + PARITY
+    assert sites_of(report).loc["prior", "y"]["entropy"] == pytest.approx(np.log(3), rel=PARITY)
+
+
+def test_sites_that_cannot_be_summed_over_in_turn_are_listed():
+    x = jnp.zeros((3, 2))
+    params = initial_params(crossed_model, lambda x: None, x)
+    diagnostic = EntropySumDiagnostic(crossed_model, lambda x: None, data_plate="rows")
+    report = diagnostic.run(KEY, params, [(x,)])
+    turn = "cannot be summed over in turn"
+    assert {name for name, why in report.untreated.items() if turn in why} == {"a", "b", "x"}
+    assert set(report.sites()["site_name"]) == {"y"}
+    assert "without 'a', 'b', 'x'" in report.findings()[0]
+    assert_report_identity(report)
+
+
+def test_a_site_without_entropy_adds_to_the_elbo_alone():
+    def model(x):
+        mean = numpyro.sample("mean", dist.ImproperUniform(dist.constraints.real, (), ()))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    def guide(x):
+        numpyro.sample("mean", dist.Normal(0.3, 0.5))
+
+    report = EntropySumDiagnostic(model, guide).run(KEY, {}, [(jnp.zeros(4),)])
+    assert report["prior_entropy"] == 0
+    assert "no entropy" in report.untreated["mean"]
+    assert_report_identity(report)

@@ -1,0 +1,285 @@
+"""The terms of a VAE: the identity, and that each entropy and residual is what its name says."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import random
+from numpyro.handlers import reparam, replay, seed, trace
+from numpyro.infer.reparam import LocScaleReparam
+
+from numpyro_entropy import VAE, VAE1, LinearVAE, Standard_ELBO
+from numpyro_entropy.traces.sites import sample_sites
+from numpyro_entropy.traces.terms import site_terms
+from tests.numpyro.models import USER_MODELS, initial_params
+from tests.support.helpers import (
+    HIDDEN,
+    IDENTITY,
+    B,
+    D,
+    H,
+    assert_identity,
+    assert_within_errors,
+    data,
+    random_weights,
+)
+
+KEY = random.key(0)
+X = jnp.asarray(data())
+VAES = {"VAE1": VAE1(D, H, hidden=HIDDEN), "LinearVAE": LinearVAE(D, H)}
+TABLE = pytest.mark.parametrize("name", VAES)
+CLOSED = pytest.mark.parametrize("closed_form", [True, False])
+
+
+@functools.cache
+def example_weights(name):
+    return VAES[name].get_weights(jax.jit(VAES[name].init)(KEY))
+
+
+def make(name, seed=0):
+    vae = VAES[name]
+    return vae, vae.set_weights(random_weights(example_weights(name), seed))
+
+
+@functools.cache
+def compiled(name, particles, total):
+    vae = VAES[name]
+    elbos = [Standard_ELBO(particles, closed_form=closed) for closed in (True, False)]
+    return jax.jit(
+        lambda key, params, x: [
+            elbo.terms(key, params, vae.model, vae.guide, x, total=total) for elbo in elbos
+        ]
+    )
+
+
+# Few sizes, since each is compiled once: draws, weights and data are what varies.
+SIZES = [(1, 1, 8), (B, 2, None), (33, 3, 40)]
+
+
+@TABLE
+@settings(deadline=None, max_examples=25)
+@given(sizes=st.sampled_from(SIZES), seed=st.integers(0, 99))
+def test_identity_of_vaes(name, sizes, seed):
+    num, particles, total = sizes
+    _, params = make(name, seed)
+    for terms in compiled(name, particles, total)(random.key(seed), params, data(num, seed=seed)):
+        assert_identity(terms)
+
+
+@CLOSED
+@pytest.mark.parametrize("name", USER_MODELS)
+def test_identity_of_user_models(name, closed_form):
+    elbo, params = Standard_ELBO(5, closed_form=closed_form), initial_params(*USER_MODELS[name], X)
+    assert_identity(jax.jit(lambda params: elbo.terms(KEY, params, *USER_MODELS[name], X))(params))
+
+
+@TABLE
+@pytest.mark.parametrize("vectorize", [True, False])
+def test_terms_of_particles_are_the_mean_of_single_ones(name, vectorize):
+    vae, params = make(name)
+
+    @jax.jit
+    def both(params):
+        def terms(elbo, key):
+            return elbo.terms(key, params, vae.model, vae.guide, X)
+
+        singles = [terms(Standard_ELBO(), key) for key in random.split(KEY, 3)]
+        return terms(Standard_ELBO(3, vectorize_particles=vectorize), KEY), singles
+
+    terms, singles = both(params)
+    assert len({single.elbo.item() for single in singles}) == 3
+    for leaf, *leaves in zip(*map(jax.tree.leaves, (terms, *singles)), strict=True):
+        assert leaf.item() == pytest.approx(np.mean(leaves), rel=IDENTITY)
+
+
+@TABLE
+def test_each_entropy_is_that_of_fresh_draws(name):
+    vae, params = make(name)
+
+    @jax.jit
+    def estimates(params, keys):
+        q, p = vae.encode(params, X), vae.prior()
+
+        def estimate(key):
+            q_key, p_key, x_key = random.split(key, 3)
+            z = q.sample(q_key)
+            likelihood = vae.decode(params, z)
+            draws = {
+                "encoder_entropy": (q, z),
+                "prior_entropy": (p, p.sample(p_key, (B,))),
+                "decoder_entropy": (likelihood, likelihood.sample(x_key)),
+            }
+            return {name: -fn.log_prob(value).mean() for name, (fn, value) in draws.items()}
+
+        return jax.vmap(estimate)(keys)
+
+    terms = jax.jit(lambda p: Standard_ELBO().terms(KEY, p, vae.model, vae.guide, X))(params)
+    for key, values in estimates(params, random.split(random.key(1), 2000)).items():
+        assert_within_errors(values, getattr(terms, key).item())
+
+
+@TABLE
+def test_the_decoders_residual_is_a_gradient(name):
+    # EQUATIONS, section 2: for one shared variance r_x = -dF / dlog sigma^2.
+    vae, params = make(name)
+
+    @jax.jit
+    @jax.grad
+    def gradient(log_variance):
+        changed = {**params, "decoder.log_variance": log_variance}
+        return Standard_ELBO(3).terms(KEY, changed, vae.model, vae.guide, X).elbo
+
+    terms = jax.jit(lambda p: Standard_ELBO(3).terms(KEY, p, vae.model, vae.guide, X))(params)
+    expected = -gradient(params["decoder.log_variance"]).item()
+    assert terms.residuals["x"].item() == pytest.approx(expected, rel=IDENTITY)
+
+
+@TABLE
+def test_the_priors_residual_is_a_gradient(name):
+    # The standard normal has no parameter: give it the scale s; r_z = -1/2 dF / dlog s at s = 1.
+    vae, params = make(name)
+
+    def elbo_and_terms(scale):
+        changed = VAE(
+            lambda: dist.Normal(jnp.zeros(H), scale).to_event(1), vae.encoder, vae.decoder, (D,)
+        )
+        terms = Standard_ELBO(3).terms(KEY, params, changed.model, changed.guide, X)
+        return terms.elbo, terms
+
+    value_and_grad = jax.jit(jax.value_and_grad(elbo_and_terms, has_aux=True))
+    (_, terms), gradient = value_and_grad(jnp.ones(H))
+    # d/dlog s = s d/ds, s = 1; two scales a variance.
+    assert terms.residuals["z"].item() == pytest.approx(-gradient.sum().item() / 2, rel=IDENTITY)
+
+
+def test_trace_elbo_is_the_standard_one_plus_what_the_draws_add():
+    # HOSTS, 13: Trace_ELBO = F + sum (sampled - closed), on the same draws.
+    _, params = make("VAE1")
+    closed, sampled = compiled("VAE1", 2, None)(KEY, params, X)
+    differences = sum(
+        getattr(sampled, name) - getattr(closed, name)
+        for name in ("prior_term", "reconstruction_term", "encoder_entropy")
+    )
+    assert abs(differences.item()) > 0.01
+    assert (sampled.elbo - closed.elbo).item() == pytest.approx(differences.item(), rel=IDENTITY)
+    assert sampled.prior_entropy.item() == closed.prior_entropy.item()
+    assert sampled.decoder_entropy.item() == closed.decoder_entropy.item()
+
+
+def mixture():
+    """A standard normal distribution, of which nothing says so."""
+    return dist.MixtureSameFamily(dist.Categorical(jnp.full(2, 0.5)), dist.Normal(jnp.zeros(2), 1))
+
+
+def mixture_model(x):
+    with numpyro.plate("data", len(x)):
+        z = numpyro.sample("z", mixture())
+        w = numpyro.sample("w", mixture())
+        numpyro.sample("x", dist.Normal(z + w, 1.0), obs=x[:, 0])
+
+
+def mixture_guide(x):
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("z", dist.Normal(10.0, 0.1))
+        numpyro.sample("w", dist.Normal(10.0, 0.1))
+
+
+def test_a_distribution_without_entropy_is_sampled_from_itself():
+    # The draws of the trace come from the guide, far from this prior: read off them, each of the
+    # two H[p] would be 50.
+    @jax.jit
+    @jax.vmap
+    def terms(key):
+        terms = Standard_ELBO().terms(key, {}, mixture_model, mixture_guide, X)
+        residuals = terms.residuals
+        return terms.prior_entropy, terms.prior_term, residuals["z"] + residuals["w"]
+
+    entropies, prior_terms, residuals = terms(random.split(KEY, 200))
+    assert_within_errors(entropies, np.log(2 * np.pi * np.e))
+    np.testing.assert_allclose(residuals, prior_terms + entropies, rtol=IDENTITY)
+
+
+def mixture_terms(**kwargs):
+    guide_trace = trace(seed(mixture_guide, KEY)).get_trace(X)
+    model_trace = trace(replay(seed(mixture_model, KEY), guide_trace)).get_trace(X)
+    return {(r.name, r.role): r for r in site_terms(model_trace, guide_trace, **kwargs)}
+
+
+def test_each_site_without_entropy_has_its_own_draws():
+    records = jax.jit(lambda key: mixture_terms(rng_key=key))(KEY)
+    z, w = records["z", "prior"], records["w", "prior"]
+    assert z.entropy_method == w.entropy_method == "sampled"
+    assert np.all(z.entropy != w.entropy)
+
+
+def test_a_sampled_entropy_needs_a_key():
+    with pytest.raises(ValueError, match=r"a key to sample H\['z'\] for `rng_key`; got None"):
+        jax.eval_shape(mixture_terms)
+    records = jax.eval_shape(lambda: mixture_terms(entropies=False))
+    assert records["z", "prior"].entropy is None
+
+
+@TABLE
+def test_terms_carry_the_gradients_of_the_loss(name):
+    vae, params = make(name)
+    elbo, args = Standard_ELBO(), (vae.model, vae.guide, X)
+
+    @jax.jit
+    def both(params):
+        terms = jax.grad(lambda params: -B * elbo.terms(KEY, params, *args).elbo)(params)
+        return terms, jax.grad(lambda params: elbo.loss(KEY, params, *args))(params)
+
+    for left, right in zip(*map(jax.tree.leaves, both(params)), strict=True):
+        np.testing.assert_allclose(left, right, rtol=IDENTITY, atol=IDENTITY * np.abs(right).max())
+
+
+def test_deterministic_and_reparameterised_sites_are_no_sites():
+    def model(x):
+        with numpyro.plate("data", len(x)):
+            z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+            numpyro.deterministic("double", 2 * z)
+
+    def sites(model):
+        return list(sample_sites(trace(seed(model, KEY)).get_trace(X)))
+
+    assert sites(model) == ["z"]
+    assert sites(reparam(model, config={"z": LocScaleReparam(0)})) == ["z_decentered"]
+
+
+def test_factors_of_model_and_guide_are_no_entropies():
+    # Of the same name, in a plate that expands them, and under a mask that wraps them.
+    def model(x):
+        with numpyro.plate("data", len(x)), numpyro.handlers.mask(mask=jnp.array(True)):
+            z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+            numpyro.factor("f", jnp.array(5.0))
+            numpyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    def guide(x):
+        with numpyro.plate("data", len(x)), numpyro.handlers.mask(mask=jnp.array(True)):
+            numpyro.sample("z", dist.Normal(0.0, 0.5))
+            numpyro.factor("f", jnp.array(5.0))
+
+    terms = Standard_ELBO().terms(KEY, {}, model, guide, X)
+    assert terms.encoder_entropy.item() == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 0.25))
+    assert terms.residuals["f"].item() == pytest.approx(5.0)
+    assert terms.residuals["f (guide)"].item() == pytest.approx(-5.0)
+    assert_identity(terms)
+
+
+def test_data_wider_than_their_distribution():
+    def model(x):
+        mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+        numpyro.sample("x", dist.Normal(mean, 1.0), obs=x[:, 0])
+
+    def guide(x):
+        numpyro.sample("mean", dist.Normal(0.0, 0.5))
+
+    terms = Standard_ELBO().terms(KEY, {}, model, guide, X)
+    assert terms.decoder_entropy.item() == pytest.approx(B * 0.5 * np.log(2 * np.pi * np.e))
+    assert_identity(terms)
