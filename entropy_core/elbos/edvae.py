@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from entropy_core.checks import check_choice, check_number, check_positive_int, expected
+from entropy_core.operations import Operations
+from entropy_core.traces.batch import BatchSites
+from entropy_core.traces.sums import elbo
 
 MutualInformation = Literal["infonce", "aggregate"]
-
-
 AggregateEntropy = Literal["minibatch", "weighted", "stratified", "moment"]
 
 
@@ -39,6 +40,85 @@ class EDVAEWeights(NamedTuple):
     mutual_information: float = 1.0
     aggregate_entropy: float = 1.0
     cross_entropy: float = 1.0
+
+
+def edvae_bound(
+    batch: BatchSites, information: Any, aggregate_entropy: Any, weights: EDVAEWeights
+) -> Any:
+    """The bound, in nats, summed over the plates and scaled as the host does.
+
+    Lygerakis and Rueckert 2024, Eq. 5: `E_q[log p(x|z)] - I_q(x; z) + H[q(z)] - H[q(z), p(z)]`.
+    """
+    estimates = (
+        weights.aggregate_entropy * aggregate_entropy - weights.mutual_information * information
+    )
+    return (
+        weights.reconstruction * elbo(batch.others)
+        + batch.scale * estimates
+        + weights.cross_entropy * elbo([batch.prior])
+    )
+
+
+def edvae_terms(
+    batch: BatchSites, information: Any, aggregate_entropy: Any, weights: EDVAEWeights
+) -> EDVAETerms:
+    """The bound and its four terms, in nats per data point."""
+    reconstruction_term = batch.per_datum(batch.others)
+    cross_entropy = -batch.per_datum([batch.prior])
+    return EDVAETerms(
+        bound=weights.reconstruction * reconstruction_term
+        - weights.mutual_information * information
+        + weights.aggregate_entropy * aggregate_entropy
+        - weights.cross_entropy * cross_entropy,
+        reconstruction_term=reconstruction_term,
+        mutual_information=information,
+        aggregate_entropy=aggregate_entropy,
+        cross_entropy=cross_entropy,
+        elbo=batch.elbo,
+    )
+
+
+def info_nce(z: Any, positive: Any, temperature: float, ops: Operations) -> Any:
+    """`log B - L_InfoNCE`; see `info_nce` of either side."""
+    scores = z.reshape(len(z), -1) @ positive.reshape(len(z), -1).T / temperature
+    return math.log(len(z)) + ops.log_softmax(scores, -1).diagonal().mean()
+
+
+def mixture_entropy(
+    log_prob: Any, num_data: int, estimator: AggregateEntropy, ops: Operations
+) -> Any:
+    """`-mean_i log sum_j W_ij q(z_i|x_j)`; see `aggregate_entropy` of either side.
+
+    Args:
+        log_prob: `log q(z_i|x_j)` of all pairs, of shape `(B, B)`.
+        num_data: The size of the data set, `N`.
+        estimator: `"minibatch"`, `"weighted"` or `"stratified"`.
+        ops: The host's functions.
+    """
+    batch_size = len(log_prob)
+    if estimator == "stratified":
+        # The weight of the other components, and what their own has beside it.
+        log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
+        own = -math.log(num_data) - log_weight
+        log_prob = log_prob + own * ops.eye_like(log_prob)
+    else:
+        log_weight = -math.log(batch_size)
+    if estimator == "weighted":
+        log_weight -= math.log(num_data)
+    return -ops.log_sum_exp(log_prob).mean() - log_weight
+
+
+def moment_entropy(within: Any, loc: Any, ops: Operations) -> Any:
+    """The entropy of a Gaussian with the mean and covariance of the aggregate posterior.
+
+    Args:
+        within: The mean covariance of `q(z|x)`, `(H, H)`.
+        loc: Its means, `(B, H)`.
+        ops: The host's functions.
+    """
+    deviations = loc - loc.mean(0)
+    covariance = within + deviations.T @ deviations / len(loc)
+    return 0.5 * (len(covariance) * math.log(2 * math.pi * math.e) + ops.log_det(covariance))
 
 
 def check_aggregate(batch_shape: tuple[int, ...], num_data: int, estimator: str) -> None:

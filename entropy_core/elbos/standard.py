@@ -1,9 +1,46 @@
-"""Free bits: a floor under the KL divergence of each latent dimension."""
+"""The ELBO with a weight of its KL divergence, and with a floor under it."""
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from entropy_core.checks import expected
-from entropy_core.traces.records import SiteTerms
+from entropy_core.operations import Operations
+from entropy_core.traces.importance import common_scale
+from entropy_core.traces.records import LatentTerms, Plate, Role, SiteTerms
+from entropy_core.traces.sums import elbo
+
+RECONSTRUCTION: tuple[Role, ...] = ("decoder", "factor")
+
+
+def reconstruction(records: Sequence[SiteTerms]) -> Any:
+    """What observed sites and factors add to the ELBO, in nats, summed and scaled."""
+    return elbo(site for site in records if site.role in RECONSTRUCTION)
+
+
+def minus_kl(records: Sequence[SiteTerms]) -> Any:
+    """What is left of the ELBO, in nats, summed and scaled."""
+    return elbo(site for site in records if site.role not in RECONSTRUCTION)
+
+
+def floored_kl(
+    records: Sequence[SiteTerms],
+    latents: Sequence[LatentTerms],
+    plate: Plate,
+    free_bits: float,
+    ops: Operations,
+) -> Any:
+    """`N sum_h max(lambda log 2, mean_n KL_nh)`, scaled (Kingma et al. 2016, Eq. 15)."""
+    scale = common_scale([site for site in records if site.role in ("encoder", "prior")])
+    kl = ops.concatenate([latent.kl.mean(0) for latent in latents])
+    return scale * plate.full_size * ops.at_least(kl, free_bits * math.log(2)).sum()
+
+
+def no_claim(kl_weight: float, free_bits: float) -> str | None:
+    """Why the theorem says nothing of the optimum with these options."""
+    reasons = [f"KL weight {kl_weight:g}"] if kl_weight != 1 else []
+    reasons += ["free bits"] if free_bits else []
+    return " and ".join(reasons) or None
 
 
 def check_free_bits(sites: Sequence[SiteTerms], untreated: Iterable[tuple[str, str]]) -> None:

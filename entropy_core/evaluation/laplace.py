@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 
-class Linearised(NamedTuple):
+class GaussNewton(NamedTuple):
     """A model about a value of the latents of each data point.
 
     Args:
@@ -41,7 +41,7 @@ class ConstantVariancePenalty(NamedTuple):
     covariance: Float[np.ndarray, "H H"]
 
 
-def log_evidence(at: Linearised) -> Float[np.ndarray, " B"]:
+def log_evidence(at: GaussNewton) -> Float[np.ndarray, " B"]:
     """The Laplace approximation of the log evidence of each data point; Fyffe 2020, Eq. 26.
 
         -1/2 ( D log 2 pi + |S^-1 z|^2 + (x - mu)^T R^-1 (x - mu) + log|R|
@@ -59,7 +59,7 @@ def log_evidence(at: Linearised) -> Float[np.ndarray, " B"]:
     return -0.5 * (data_dim * np.log(2 * np.pi) + squares + log_dets)
 
 
-def precision(at: Linearised) -> Float[np.ndarray, "B H H"]:
+def precision(at: GaussNewton) -> Float[np.ndarray, "B H H"]:
     """The precision of the posterior, `A = S^-2 + J^T R^-1 J`; Fyffe 2020, Eq. 25."""
     at = _float64(at)
     return np.linalg.inv(at.prior_covariance) + _information(at)
@@ -85,9 +85,9 @@ def penalty(precisions: Iterable[NDArray[np.float64]]) -> ConstantVariancePenalt
     return ConstantVariancePenalty(float(0.25 * squares.mean()), covariance)
 
 
-def _information(at: Linearised) -> NDArray[np.float64]:
+def _information(at: GaussNewton) -> NDArray[np.float64]:
     return at.jacobian.mT @ (at.jacobian / at.variance[..., None])
 
 
-def _float64(at: Linearised) -> Linearised:
-    return Linearised(*(np.asarray(part, np.float64) for part in at))
+def _float64(at: GaussNewton) -> GaussNewton:
+    return GaussNewton(*(np.asarray(part, np.float64) for part in at))

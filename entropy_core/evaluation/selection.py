@@ -1,6 +1,7 @@
 """Choosing the number of latent variables of a linear VAE from its entropies alone."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -92,3 +93,50 @@ def best_of(bic: Mapping[int, float]) -> int:
     if not bic:
         raise ValueError(expected("at least one call before", "update", "none"))
     return min(bic, key=lambda latent_dim: bic[latent_dim])
+
+
+class BaseSelector(ABC):
+    """What the selectors of both sides keep: the BIC of each linear VAE after the last step.
+
+    Args:
+        data_dim: The number of observed variables, `D`.
+        latent_dims: The numbers of latent variables to choose from, below `D`.
+        num_data: `N` in the BIC; `None` for the size of each batch.
+        count: How the parameters are counted; see `num_parameters`.
+
+    Raises:
+        ValueError: If `latent_dims` are no different positive integers below `data_dim`, a number
+            is no positive integer, or `count` is not known.
+    """
+
+    def __init__(
+        self, data_dim: int, latent_dims: Sequence[int], num_data: int | None, count: Count
+    ) -> None:
+        check_latent_dims(latent_dims, data_dim)
+        if num_data is not None:
+            check_positive_int(num_data, "num_data")
+        check_choice(count, Count, "count")
+        self.data_dim, self.num_data, self.count = data_dim, num_data, count
+        self._bic: dict[int, float] = {}
+
+    @abstractmethod
+    def _variances(self, latent_dim: int) -> tuple[Float[np.ndarray, " H"], float]:
+        """`tau_h^2` and `sigma^2` of a linear VAE."""
+
+    def _compare(self, latent_dims: Iterable[int], batch_size: int) -> dict[int, float]:
+        """The BIC of each linear VAE as it is now."""
+        num_data = self.num_data or batch_size
+        self._bic = {
+            h: linear_vae_bic(*self._variances(h), self.data_dim, num_data, count=self.count)
+            for h in latent_dims
+        }
+        return dict(self._bic)
+
+    @property
+    def best(self) -> int:
+        """The number of latents with the lowest BIC after the last step.
+
+        Raises:
+            ValueError: If there was no step.
+        """
+        return best_of(self._bic)

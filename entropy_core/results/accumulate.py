@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entropy_core.checks import expected
-from entropy_core.traces.records import FACTORS, LatentTerms, Role, SiteTerms, TraceTerms
+from entropy_core.traces.records import LatentTerms, SiteTerms, TraceTerms
+from entropy_core.traces.sums import ELBOTerms, decompose
 
 Key = tuple[str, ...]
 
@@ -223,37 +225,22 @@ class Accumulator:
 
 
 def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
-    # Both parts of each quantity: per data point, and for the data set as a whole.
-    sites: dict[Key, NDArray[np.float64]] = {}
-    for site in particle.sites:
-        part = np.array([1.0, 0.0] if particle.data_plate in site.plates else [0.0, 1.0])
-        sites["term", site.role, site.name] = part * site.term
-        sites["entropy", site.role, site.name] = part * site.entropy
-        if site.role != "encoder":
-            sites["residual", site.role, site.name] = part * site.residual
+    """Both parts of each quantity: per data point, and for the data set as a whole."""
 
-    def add(kind: str, *roles: Role) -> NDArray[np.float64]:
-        values = (v for (k, role, _), v in sites.items() if k == kind and role in roles)
-        return sum(values, np.zeros(2))
+    def parts(site: SiteTerms, values: Any) -> NDArray[np.float64]:
+        in_plate = particle.data_plate in site.plates
+        return np.array([1.0, 0.0] if in_plate else [0.0, 1.0]) * values
 
-    encoder, prior, decoder = (
-        add("entropy", "encoder"),
-        add("entropy", "prior"),
-        add("entropy", "decoder"),
-    )
-    prior_term, reconstruction_term = add("term", "prior"), add("term", "decoder", *FACTORS)
-    elbo, entropy_sum = prior_term + reconstruction_term + encoder, encoder - prior - decoder
-    sums = {
-        "elbo": elbo,
-        "prior_term": prior_term,
-        "reconstruction_term": reconstruction_term,
-        "encoder_entropy": encoder,
-        "prior_entropy": prior,
-        "decoder_entropy": decoder,
-        "entropy_sum": entropy_sum,
-        "gap": elbo - entropy_sum,
+    terms = decompose(particle.sites, parts, np.zeros(2))
+    sums: dict[Key, NDArray[np.float64]] = {
+        (name,): getattr(terms, name) for name in (*ELBOTerms._fields, "gap") if name != "residuals"
     }
-    return {(name,): value for name, value in sums.items()} | sites
+    for site in particle.sites:
+        sums["term", site.role, site.name] = parts(site, site.term)
+        sums["entropy", site.role, site.name] = parts(site, site.entropy)
+        if site.role != "encoder":
+            sums["residual", site.role, site.name] = parts(site, site.residual)
+    return sums
 
 
 def _observed(particles: Sequence[TraceTerms]) -> dict[Key, Observed]:

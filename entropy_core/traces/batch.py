@@ -1,4 +1,4 @@
-"""What objectives that couple the data points of a batch ask of a model, and what they return."""
+"""What objectives that couple the data points of a batch ask of a model."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,6 +7,24 @@ from entropy_core.checks import expected
 from entropy_core.traces.importance import common_scale
 from entropy_core.traces.plates import need_data_plate
 from entropy_core.traces.records import PARTICLES, Plate, SiteTerms
+
+
+class LatentRows(NamedTuple):
+    """A normal latent site under a normal prior, a row for each draw; `R` rows.
+
+    Args:
+        loc: The means of the guide's site less those of the prior, `(R, H)`.
+        variance: The variances of the guide's site, `(R, H)`, or `(H,)` where they are the same in
+            all rows by construction.
+    """
+
+    loc: Any
+    variance: Any
+
+    @property
+    def second_moments(self) -> Any:
+        """`E_q[(z - loc)^2]` of each latent, the mean over the batch, `(H,)`; Fyffe 2020, Eq. 4."""
+        return (self.loc**2 + self.variance).mean(0)
 
 
 class BatchSites(NamedTuple):
@@ -29,6 +47,11 @@ class BatchSites(NamedTuple):
     def per_datum(self, sites: Sequence[SiteTerms]) -> Any:
         """What these records add to the ELBO, in nats per data point; no handler's scale enters."""
         return sum(site.total(site.term) for site in sites) / self.plate.full_size
+
+    @property
+    def elbo(self) -> Any:
+        """The ELBO, in nats per data point."""
+        return self.per_datum([self.encoder, self.prior, *self.others])
 
 
 def batch_plate(

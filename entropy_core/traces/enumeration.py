@@ -13,24 +13,17 @@ Products of these conditionals are the weights of neighbours together (Koller & 
 and 10). The arrays are those of either backend, and gradients pass.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from entropy_core.operations import Operations
 
 # A dimension is that of an enumerated site, by its name, or that of a plate, by its place.
 Dim = str | int
 
 NOT_IN_TURN = "enumerated sites that cannot be summed over in turn: left out of all sums"
-
-
-class Operations(NamedTuple):
-    """What torch and JAX do by different names."""
-
-    permute: Callable[[Any, tuple[int, ...]], Any]
-    logsumexp: Callable[[Any, int], Any]
-    exp: Callable[[Any], Any]
-    where: Callable[[Any, Any, Any], Any]
 
 
 class Factor(NamedTuple):

@@ -4,7 +4,7 @@ The arrays are those of whichever host read the traces; the arithmetic is only p
 it is written once. Everything that knows a host is in that host's `terms.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from entropy_core.checks import expected
@@ -85,15 +85,25 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
     """
     plate = find_data_plate(sites, data_plate)
     num_data = plate.full_size if plate else 1
+    return decompose(sites, lambda site, values: site.total(values) / num_data)
 
-    def add(values: Iterable[Any]) -> Any:
-        return sum(values) / num_data
+
+def decompose(
+    sites: Sequence[SiteTerms], value: Callable[[SiteTerms, Any], Any], zero: Any = 0.0
+) -> ELBOTerms:
+    """The three terms and the three entropies, from what each record adds.
+
+    Args:
+        sites: All the records, with entropies.
+        value: From a record and one of its arrays to what it adds to a sum.
+        zero: An empty sum.
+    """
 
     def model_terms(*roles: Role) -> Any:
-        return add(site.total(site.term) for site in sites if site.role in roles)
+        return sum((value(site, site.term) for site in sites if site.role in roles), zero)
 
     def entropy(role: Role) -> Any:
-        return add(site.total(site.entropy) for site in sites if site.role == role)
+        return sum((value(site, site.entropy) for site in sites if site.role == role), zero)
 
     prior_term, reconstruction_term = model_terms("prior"), model_terms("decoder", *FACTORS)
     encoder, prior, decoder = entropy("encoder"), entropy("prior"), entropy("decoder")
@@ -107,8 +117,8 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
         entropy_sum=encoder - prior - decoder,
         residuals={
             # A guide may have a factor of the same name as one of the model's.
-            site.name if site.role != "guide factor" else f"{site.name} (guide)": add(
-                [site.total(site.residual)]
+            site.name if site.role != "guide factor" else f"{site.name} (guide)": value(
+                site, site.residual
             )
             for site in sites
             if site.role != "encoder"

@@ -51,7 +51,7 @@ def check_annealing(kl_weight: object, loss: object) -> None:
         return
     if not callable(kl_weight):
         raise TypeError(expected("a function of the step", "kl_weight", repr(kl_weight)))
-    if "kl_weight" not in getattr(loss, "call_options", ()):
+    if not hasattr(loss, "kl_weight"):
         what = "an objective that takes a `kl_weight`, such as Standard_ELBO,"
         raise ValueError(expected(what, "loss", type(loss).__name__))
 

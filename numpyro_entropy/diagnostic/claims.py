@@ -12,16 +12,13 @@ from jaxtyping import Array
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.traces.plates import find_data_plate
-from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms
 from numpyro_entropy.diagnostic.linearised import float_params, linearise
-from numpyro_entropy.elbos.base import check_reparameterised
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
-from numpyro_entropy.traces.enumerated import enumerated_places, read_enumeration
-from numpyro_entropy.traces.pairs import get_enumerated_traces, pair_shapes
-from numpyro_entropy.traces.sites import Trace, sample_sites
+from numpyro_entropy.traces.pairs import check_reparameterised, pair_shapes, trace_enumerated
 from numpyro_entropy.traces.terms import all_terms
 
 
@@ -131,39 +128,29 @@ class Explanation:
         self, rng_key: Array, params: Params, args: tuple
     ) -> tuple[Params, Params, Params]:
         def elbo(floats: Params) -> tuple[Array, tuple[Params, Params]]:
-            traces = get_enumerated_traces(
-                rng_key, {**params, **floats}, self.model, self.guide, args
-            )
-            check_reparameterised(traces[1])
-            sites, untreated = all_terms(*traces, rng_key=rng_key)
+            pair = trace_enumerated(rng_key, {**params, **floats}, self.model, self.guide, args)
+            check_reparameterised(pair.guide)
+            pair = all_terms(pair, rng_key=rng_key)
             # What is no number goes around the compiler.
-            self._untreated.update(untreated)
-            terms = elbo_terms(sites, self.data_plate)
-            measures = _base_measures(*traces, sites, self.data_plate)
-            return terms.elbo, (terms.residuals, measures)
+            self._untreated.update(pair.untreated)
+            terms = elbo_terms(pair.records, self.data_plate)
+            return terms.elbo, (terms.residuals, _base_measures(pair, self.data_plate))
 
         grads, (residuals, measures) = jax.grad(elbo, has_aux=True)(float_params(params))
         return grads, residuals, measures
 
 
-def _base_measures(
-    model_trace: Trace, guide_trace: Trace, sites: list[SiteTerms], data_plate: str | None
-) -> dict[str, Array]:
+def _base_measures(pair: Pair, data_plate: str | None) -> dict[str, Array]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
-    model_sites, found = sample_sites(model_trace), []
-    for record in sites:
+    plate, found = find_data_plate(pair.records, data_plate), {}
+    for record in pair.records:
         if record.role not in ("prior", "decoder"):
             continue
-        site = model_sites[record.name]
-        at_draw = log_base_measure(site["fn"], site["value"])
-        mean = mean_log_base_measure(site["fn"])
+        site = pair.model[record.name]
+        at_draw, mean = log_base_measure(site.fn, site.value), mean_log_base_measure(site.fn)
         if at_draw is not None and mean is not None:
-            found.append((record, site, at_draw - mean))
-    if not found:
-        return {}
-    # Few models have such a site: for them alone the enumerated sites are weighed once more.
-    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
-    plate = find_data_plate(sites, data_plate)
-    num_data = plate.full_size if plate else 1
-    means = ((r, enumeration.mean(values, enumerated_places(site))) for r, site, values in found)
-    return {record.name: record.total(values) / num_data for record, values in means}
+            values = site.spread(at_draw - mean)
+            if pair.enumeration is not None:
+                values = pair.enumeration.mean(values, site.places)
+            found[record.name] = record.total(values) / (plate.full_size if plate else 1)
+    return found

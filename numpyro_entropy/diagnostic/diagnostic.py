@@ -16,12 +16,13 @@ from entropy_core.results.groups import CollapseThresholds
 from entropy_core.theory.claims import TOLERANCE
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import TraceTerms, joined, summed
+from entropy_core.traces.sites import Pair
 from numpyro_entropy.diagnostic.claims import Explanation
 from numpyro_entropy.diagnostic.monitor import Monitor
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
 from numpyro_entropy.traces.latents import latent_terms
-from numpyro_entropy.traces.pairs import get_enumerated_traces, pair_shapes
+from numpyro_entropy.traces.pairs import pair_of, pair_shapes, trace_enumerated
 from numpyro_entropy.traces.sites import Trace
 from numpyro_entropy.traces.support import outside_support
 from numpyro_entropy.traces.terms import all_terms
@@ -172,7 +173,7 @@ class EntropySumDiagnostic:
                 an entropy has to be sampled and there is no `rng_key`.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
-        sums.add([jax.device_get(self._read(model_trace, guide_trace, rng_key))])
+        sums.add([jax.device_get(self._read(pair_of(model_trace, guide_trace), rng_key))])
         return self.report(sums)
 
     def monitor(self) -> Monitor:
@@ -206,22 +207,21 @@ class EntropySumDiagnostic:
     def _trace_and_read(
         self, rng_key: Array, params: Params, args: tuple
     ) -> tuple[TraceTerms, dict[str, Array]]:
-        traces = get_enumerated_traces(rng_key, params, self.model, self.guide, args)
-        return self._read(*traces, rng_key), outside_support(traces[0])
+        pair = trace_enumerated(rng_key, params, self.model, self.guide, args)
+        return self._read(pair, rng_key), outside_support(pair)
 
-    def _read(self, model_trace: Trace, guide_trace: Trace, rng_key: Array | None) -> TraceTerms:
-        sites, untreated = all_terms(
-            model_trace,
-            guide_trace,
+    def _read(self, pair: Pair, rng_key: Array | None) -> TraceTerms:
+        pair = all_terms(
+            pair,
             closed_form=self.closed_form,
             entropy_samples=self.entropy_samples,
             rng_key=rng_key,
         )
-        plate = find_data_plate(sites, self.data_plate)
-        latents, without_rows = latent_terms(model_trace, guide_trace, plate)
+        plate = find_data_plate(pair.records, self.data_plate)
+        latents, without_rows = latent_terms(pair, plate)
         return TraceTerms(
-            sites=tuple(summed(site, plate) for site in sites),
+            sites=tuple(summed(record, plate) for record in pair.records),
             latents=latents,
-            untreated=joined(untreated, without_rows),
+            untreated=joined(pair.untreated, without_rows),
             data_plate=plate,
         )

@@ -1,7 +1,7 @@
 """The derivatives of all distributions of a NumPyro model and guide, as the claims ask for them."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +9,16 @@ import numpy as np
 from jax import lax, random
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
-from numpyro.distributions import Laplace, MultivariateNormal, Normal
-from numpyro.handlers import replay, seed, substitute, trace
+from numpyro.distributions import Distribution, Laplace, MultivariateNormal, Normal
 
+from entropy_core.theory import directions
 from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Jacobian, sampled_rows
+from entropy_core.theory.rows import RowReader, natural_targets, read_rows, rescalings
 from numpyro_entropy.entropies.natural import natural_parameters, parameters_of
 from numpyro_entropy.entropies.wrappers import unwrapped
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.enumerated import enumerating
-from numpyro_entropy.traces.pairs import get_traces
-from numpyro_entropy.traces.sites import Site, sample_sites
-
-Sites = Mapping[str, Site]
-Slices = dict[tuple[str, str], slice]
+from numpyro_entropy.traces.pairs import enumerating, trace_guide, trace_model, trace_pair
 
 
 def linearise(
@@ -37,80 +33,26 @@ def linearise(
         guide: The guide.
         args: The arguments of both.
     """
-    model_key, guide_key = random.split(rng_key)
-    flat, unflatten = ravel_pytree(float_params(params))
-    seen: dict[str, Any] = {}
-
-    def rows(flat: Array, shifts: dict[str, Array]) -> Array:
-        """The rows at parameters, and at draws that are held but for shifts."""
-        values = {**params, **unflatten(flat)}
-        guide_trace = trace(substitute(seed(guide, guide_key), data=values)).get_trace(*args)
-        fixed = {}
-        for name, site in guide_trace.items():
-            if site["type"] == "sample" and name in shifts:
-                site = {**site, "value": lax.stop_gradient(site["value"]) + shifts[name]}
-            fixed[name] = site
-        replayed = substitute(replay(seed(model, model_key), fixed), data=values)
-        model_trace = trace(replayed).get_trace(*args)
-        model_sites, guide_sites = sample_sites(model_trace), sample_sites(guide_trace)
-        found = _rows(model_sites, guide_sites)
-        seen.update(model=model_sites, guide=guide_sites, slices=found.slices)
-        return found.values
-
-    traces, _ = get_traces(rng_key, params, model, guide, args, {})
-    model, guide = enumerating(model, guide, *traces)
-    guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args)
-    still = {
-        name: jnp.zeros_like(site["value"])
-        for name, site in sample_sites(guide_trace).items()
-        if jnp.issubdtype(site["value"].dtype, jnp.floating)
-    }
-    values, pushed = jax.linearize(rows, flat, still)
-    push, (_, pull) = jax.jit(pushed), jax.vjp(rows, flat, still)
-    pull = jax.jit(pull)
+    pair = trace_pair(rng_key, params, model, guide, args)
+    rows = _LinearRows(rng_key, params, *enumerating(model, guide, pair), args)
     # Once more without tracing, for values to look at.
-    rows(flat, still)
-    model_sites, guide_sites, slices = seen["model"], seen["guide"], seen["slices"]
-
-    def jvp(direction: np.ndarray) -> np.ndarray:
-        return np.asarray(push(jnp.asarray(direction, flat.dtype), still), np.float64)
-
-    def vjp(weights: np.ndarray) -> np.ndarray:
-        return np.asarray(pull(jnp.asarray(weights, values.dtype))[0], np.float64)
-
-    natural, reasons, rescaling = {}, {}, {}
-    for name, site in model_sites.items():
-        where = slices.get(("natural", name))
-        if where is None:
-            reasons[name] = f"{type(unwrapped(site['fn'])).__name__} has no natural parameters"
-            continue
-        natural[name] = np.zeros(len(values))
-        natural[name][where] = values[where]
-    for name in still:
-        if name not in model_sites or ("guide", name) not in slices:
-            continue
-        prior = unwrapped(model_sites[name]["fn"])
-        if not isinstance(prior, Normal | MultivariateNormal | Laplace):
-            continue
-        own = slice(slices["natural", name].start, slices["kept", name].stop)
-        weights = jnp.zeros_like(values).at[own].set(1.0)
-        if any(jnp.any(shift) for shift in pull(weights)[1].values()):
-            continue
-        value = guide_sites[name]["value"]
-        if jnp.broadcast_shapes(prior.mean.shape, value.shape) != value.shape:
-            # As the prior of a component, which has a centre for each value of another site.
-            continue
-        shift = value - prior.mean
-        target = -np.asarray(push(jnp.zeros_like(flat), {**still, name: shift}), np.float64)
-        for (role, _), where in slices.items():
-            if role == "guide":
-                target[where] = 0
-        target[own] = 0
-        target[slices["guide", name]] = _scaled_guide(guide_sites[name], prior.mean)
-        rescaling[name] = target, 1.0 if isinstance(prior, Laplace) else 2.0
+    rows(rows.flat, rows.still)
+    model_sites, guide_sites, slices = rows.seen["model"], rows.seen["guide"], rows.seen["slices"]
+    values = np.asarray(rows.values, np.float64)
+    natural, reasons = natural_targets(model_sites, values, slices, _READER)
+    rescaling = rescalings(
+        model_sites,
+        guide_sites,
+        slices,
+        _READER,
+        draws={name: guide_sites[name].value for name in rows.still},
+        push=rows.push,
+        depends=rows.depends,
+        to_numpy=lambda array: np.asarray(array, np.float64),
+    )
     leaves = jax.tree_util.tree_leaves_with_path(float_params(params))
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf, np.float64) for path, leaf in leaves}
-    jacobian = Jacobian(jvp, vjp, len(values))
+    jacobian = Jacobian(rows.jvp, rows.vjp, len(values))
     return Linearised(list(model_sites), arrays, jacobian, natural, rescaling, reasons)
 
 
@@ -125,59 +67,90 @@ def float_params(params: Params) -> Params:
     }
 
 
-class _Rows(NamedTuple):
-    values: Array
-    slices: Slices
+class _LinearRows:
+    """The rows, and the products of their derivatives by parameters and by draws."""
+
+    def __init__(
+        self, rng_key: Array, params: Params, model: Callable, guide: Callable, args: tuple
+    ) -> None:
+        self.params, self.model, self.guide, self.args = params, model, guide, args
+        self.model_key, self.guide_key = random.split(rng_key)
+        self.flat, self.unflatten = ravel_pytree(float_params(params))
+        drawn = trace_guide(self.guide_key, params, guide, args)
+        self.still = {
+            name: jnp.zeros_like(site.value)
+            for name, site in drawn.sites.items()
+            if jnp.issubdtype(site.value.dtype, jnp.floating)
+        }
+        self.seen: dict[str, Any] = {}
+        self.values, pushed = jax.linearize(self, self.flat, self.still)
+        pulled = jax.vjp(self, self.flat, self.still)[1]
+        self._push, self._pull = jax.jit(pushed), jax.jit(pulled)
+
+    def __call__(self, flat: Array, shifts: dict[str, Array]) -> Array:
+        """The rows at parameters, and at draws that are held but for shifts."""
+        params = {**self.params, **self.unflatten(flat)}
+        drawn = trace_guide(self.guide_key, params, self.guide, self.args)
+        held = {
+            name: site.holding(lax.stop_gradient(site.value) + shifts[name])
+            if name in shifts
+            else site
+            for name, site in drawn.sites.items()
+        }
+        values = {**drawn.rows, **held}
+        model_sites = trace_model(self.model_key, params, self.model, self.args, values=values)
+        rows = read_rows(model_sites, drawn.sites, _READER)
+        self.seen = {"model": model_sites, "guide": drawn.sites, "slices": rows.slices}
+        return jnp.concatenate(rows.parts)
+
+    def jvp(self, direction: directions.Array) -> directions.Array:
+        """From a direction of the parameters to the change of the rows."""
+        change = self._push(jnp.asarray(direction, self.flat.dtype), self.still)
+        return np.asarray(change, np.float64)
+
+    def vjp(self, weights: directions.Array) -> directions.Array:
+        """From weights of the rows to a gradient of the parameters."""
+        return np.asarray(self._pull(jnp.asarray(weights, self.values.dtype))[0], np.float64)
+
+    def push(self, name: str, change: Array) -> directions.Array:
+        """The change of the rows where the draw of a site changes."""
+        changed = self._push(jnp.zeros_like(self.flat), {**self.still, name: change})
+        return np.array(changed, np.float64)
+
+    def depends(self, where: slice) -> bool:
+        """Whether some rows depend on any of the draws."""
+        weights = jnp.zeros_like(self.values).at[where].set(1.0)
+        return any(bool(jnp.any(shift)) for shift in self._pull(weights)[1].values())
 
 
-def _rows(model_sites: Sites, guide_sites: Sites) -> _Rows:
-    """The parameters of all distributions, those of each kind divided by their size."""
-    parts: list[Array] = []
-    slices: Slices = {}
-    count = 0
-
-    def add(role: str, name: str, arrays: Iterable[Array]) -> None:
-        nonlocal count
-        start = count
-        for array in arrays:
-            if jnp.issubdtype(array.dtype, jnp.floating):
-                parts.append(_sampled(array / _size(array)))
-                count += len(parts[-1])
-        slices[role, name] = slice(start, count)
-
-    for name, site in model_sites.items():
-        natural = natural_parameters(site["fn"])
-        if natural is None:
-            add("kept", name, parameters_of(site["fn"]))
-        else:
-            add("natural", name, natural.scaled)
-            add("kept", name, natural.kept)
-    for name, site in guide_sites.items():
-        fn = unwrapped(site["fn"])
-        if isinstance(fn, Normal | MultivariateNormal):
-            add("guide", name, _location_and_scale(fn))
-        else:
-            add("kept guide", name, parameters_of(site["fn"]))
-    return _Rows(jnp.concatenate(parts), slices)
+def _location_and_scale(fn: Distribution) -> tuple[Array, Array] | None:
+    fn = unwrapped(fn)
+    if isinstance(fn, Normal):
+        return jnp.asarray(fn.loc), jnp.asarray(fn.scale)
+    if isinstance(fn, MultivariateNormal):
+        return jnp.asarray(fn.loc), jnp.asarray(fn.scale_tril)
+    return None
 
 
-def _scaled_guide(site: Site, centre: Array) -> Array:
-    """What scaling the draws of a guide's site about `centre` does to its rows."""
-    loc, scale = _location_and_scale(unwrapped(site["fn"]))
-    changes = (loc - jnp.broadcast_to(centre, loc.shape)) / _size(loc), scale / _size(scale)
-    return jnp.concatenate([_sampled(change) for change in changes])
+def _centre_and_power(fn: Distribution) -> tuple[Array, float] | None:
+    fn = unwrapped(fn)
+    if not isinstance(fn, Normal | MultivariateNormal | Laplace):
+        return None
+    return jnp.asarray(fn.mean), 1.0 if isinstance(fn, Laplace) else 2.0
 
 
-def _location_and_scale(fn: Any) -> tuple[Array, Array]:
-    scale = fn.scale if isinstance(fn, Normal) else fn.scale_tril
-    return jnp.asarray(fn.loc), jnp.asarray(scale)
-
-
-def _size(array: Array) -> Array:
-    size = jnp.sqrt(jnp.mean(lax.stop_gradient(array) ** 2))
-    return jnp.where(size > 0, size, 1.0)
-
-
-def _sampled(array: Array) -> Array:
+def _flat(array: Array, like: Array) -> Array:
+    size = jnp.sqrt(jnp.mean(lax.stop_gradient(like) ** 2))
     # Of a large distribution some of the rows do.
-    return array.ravel()[sampled_rows(array.size)]
+    return (array / jnp.where(size > 0, size, 1.0)).ravel()[sampled_rows(array.size)]
+
+
+_READER = RowReader(
+    natural=natural_parameters,
+    parameters=parameters_of,
+    location_and_scale=_location_and_scale,
+    centre_and_power=_centre_and_power,
+    name=lambda fn: type(unwrapped(fn)).__name__,
+    flat=_flat,
+    is_floating=lambda array: jnp.issubdtype(array.dtype, jnp.floating),
+)

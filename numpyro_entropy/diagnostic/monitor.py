@@ -1,19 +1,17 @@
 """The diagnostic on the way, in a training loop of the user's own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import SupportsFloat
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Array
 
-from entropy_core.checks import expected
 from entropy_core.report.report import EntropyReport
-from entropy_core.training.history import History
+from entropy_core.training.monitor import BaseMonitor
 from numpyro_entropy.params import Params
 
 
-class Monitor:
+class Monitor(BaseMonitor):
     """Runs a diagnostic now and then in a training loop, and keeps the course of training.
 
     `EntropySumDiagnostic.monitor` makes one. The gap between ELBO and entropy sum vanishes as the
@@ -39,11 +37,6 @@ class Monitor:
         >>> monitor.history["epoch"].values
         array([ 0, 10])
     """
-
-    def __init__(self, run: Callable[..., EntropyReport]) -> None:
-        self._run = run
-        self._history = History(unit="step")
-        self._report: EntropyReport | None = None
 
     def update(
         self,
@@ -72,24 +65,8 @@ class Monitor:
             ValueError: If `step` does not follow the last one; and what the diagnostic raises. The
                 history is then as it was.
         """
-        self._history.check(step)
-        report = self._run(rng_key, params, batches, batch_size=batch_size)
-        self._history.add(step, float(loss), report)
-        self._report = report.with_history(self.history)
-        return self._report
 
-    @property
-    def history(self) -> xr.Dataset:
-        """A row for each update over the dimension `epoch`, as in the group `history` of `fit`."""
-        return self._history.to_dataset()
+        def run() -> EntropyReport:
+            return self._run(rng_key, params, batches, batch_size=batch_size)
 
-    @property
-    def report(self) -> EntropyReport:
-        """The report of the last update, with the history.
-
-        Raises:
-            ValueError: If there was no update.
-        """
-        if self._report is None:
-            raise ValueError(expected("at least one call before", "update", "none"))
-        return self._report
+        return self._add(step, float(loss), run)

@@ -3,13 +3,18 @@
 import math
 
 import jax.numpy as jnp
-from jax import lax, nn
+from jax import lax
 from jaxtyping import Array
 from numpyro.distributions import Distribution, MultivariateNormal, Normal
 
-from entropy_core.elbos.edvae import AggregateEntropy, check_aggregate
+from entropy_core.elbos.edvae import (
+    AggregateEntropy,
+    check_aggregate,
+    mixture_entropy,
+    moment_entropy,
+)
 from numpyro_entropy.entropies.wrappers import elementwise
-from numpyro_entropy.traces.normals import log_det
+from numpyro_entropy.operations import OPERATIONS
 
 
 def aggregate_entropy(
@@ -47,18 +52,9 @@ def aggregate_entropy(
     """
     check_aggregate(tuple(q.batch_shape), num_data, estimator)
     if estimator == "moment":
-        return _moment_entropy(q)
-    log_prob, batch_size = pairwise_log_prob(q, z), len(z)
-    if estimator == "stratified":
-        # The weight of the other components, and what their own has beside it.
-        log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
-        own = -math.log(num_data) - log_weight
-        log_prob = log_prob + own * jnp.eye(batch_size, dtype=log_prob.dtype)
-    else:
-        log_weight = -math.log(batch_size)
-    if estimator == "weighted":
-        log_weight -= math.log(num_data)
-    return -nn.logsumexp(log_prob, -1).mean() - log_weight
+        loc = q.mean.reshape(len(q.mean), -1)
+        return moment_entropy(_mean_covariance(q, loc), loc, OPERATIONS)
+    return mixture_entropy(pairwise_log_prob(q, z), num_data, estimator, OPERATIONS)
 
 
 def pairwise_log_prob(q: Distribution, z: Array) -> Array:
@@ -92,13 +88,9 @@ def pairwise_log_prob(q: Distribution, z: Array) -> Array:
     return jnp.concatenate(draws, -1) @ jnp.concatenate(components, -1).T + constants
 
 
-def _moment_entropy(q: Distribution) -> Array:
-    loc = q.mean.reshape(len(q.mean), -1)
-    if isinstance(elementwise(q), MultivariateNormal):
-        covariances = elementwise(q).covariance_matrix
-        within = covariances.mean(0) if covariances.ndim == 3 else covariances
-    else:
-        within = jnp.diag(q.variance.reshape(loc.shape).mean(0))
-    deviations = loc - loc.mean(0)
-    covariance = within + deviations.T @ deviations / len(loc)
-    return 0.5 * (len(covariance) * math.log(2 * math.pi * math.e) + log_det(covariance))
+def _mean_covariance(q: Distribution, loc: Array) -> Array:
+    normal = elementwise(q)
+    if isinstance(normal, MultivariateNormal):
+        covariances = normal.covariance_matrix
+        return covariances.mean(0) if covariances.ndim == 3 else covariances
+    return jnp.diag(q.variance.reshape(loc.shape).mean(0))

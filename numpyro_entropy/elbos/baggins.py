@@ -1,20 +1,25 @@
 """The bound with a Gaussian likelihood whose variances are read from the batch."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from entropy_core.checks import check_choice, check_number, expected
-from entropy_core.elbos.baggins import BAGGINSTerms
+from entropy_core.elbos.baggins import (
+    BAGGINSParts,
+    BAGGINSTerms,
+    baggins_bound,
+    baggins_parts,
+    baggins_terms,
+)
 from entropy_core.traces.batch import BatchSites, batch_sites, observed_site
 from entropy_core.traces.records import SiteTerms
-from entropy_core.traces.sums import elbo, elbo_terms
-from numpyro_entropy.elbos.base import TermsELBO, Traces
+from entropy_core.traces.sites import Pair
+from numpyro_entropy.elbos.base import TermsELBO
+from numpyro_entropy.operations import OPERATIONS
 from numpyro_entropy.traces.normals import latent_rows, normal_of, rows
-from numpyro_entropy.traces.sites import sample_sites
 
 Prior = Literal["floating", "model"]
 
@@ -70,18 +75,11 @@ class BAGGINS_ELBO(TermsELBO):
         check_choice(prior, Prior, "prior")
         self.prior = prior
 
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
+    def bound(self, pair: Pair) -> Array:
         """The bound, in nats, summed over the plates and scaled as the host does."""
-        batch = batch_sites(sites, self.data_plate)
-        observed = observed_site(batch)
-        terms = self._read(batch, observed, traces)
-        if self.prior == "floating":
-            prior_term = batch.scale * terms.prior_term
-        else:
-            prior_term = elbo([batch.encoder, batch.prior])
-        num_data = observed.handler_scale * batch.plate.full_size
-        others = [site for site in batch.others if site is not observed]
-        return prior_term + num_data * terms.reconstruction_term + elbo(others)
+        batch, observed = self._batch(pair)
+        parts = self._parts(pair, batch, observed)
+        return baggins_bound(batch, observed, parts, floating=self.prior == "floating")
 
     @property
     def no_claim(self) -> str | None:
@@ -100,45 +98,24 @@ class BAGGINS_ELBO(TermsELBO):
             raise ValueError(expected(what, "x", "an example that is reconstructed exactly"))
         return result
 
-    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> BAGGINSTerms:
-        batch = batch_sites(sites, self.data_plate)
-        observed = observed_site(batch)
-        terms = self._read(batch, observed, traces)
-        others = batch.per_datum([site for site in batch.others if site is not observed])
-        reconstruction_term = terms.reconstruction_term + others
-        return BAGGINSTerms(
-            bound=terms.prior_term + reconstruction_term,
-            prior_term=terms.prior_term,
-            reconstruction_term=reconstruction_term,
-            prior_variance=terms.prior_variance,
-            decoder_variance=terms.decoder_variance,
-            elbo=elbo_terms(sites, self.data_plate).elbo,
-        )
+    def _terms(self, pair: Pair) -> BAGGINSTerms:
+        batch, observed = self._batch(pair)
+        return baggins_terms(batch, observed, self._parts(pair, batch, observed))
 
-    def _read(self, batch: BatchSites, observed: SiteTerms, traces: Traces) -> "_Read":
-        model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
-        name = batch.prior.name
-        latent = latent_rows(
-            model_sites[name], guide_sites[name], constant=self.prior == "floating"
-        )
-        s2 = latent.second_moments
-        information = (s2 / latent.variance).sum(-1)  # tr(Sigma_i^-1 S^2)
-        site = model_sites[observed.name]
-        residuals = rows(site, site["value"] - normal_of(site, "model").mean)
-        variance = self.information_factor * (residuals**2).sum(-1) / information
-        likelihood = -0.5 * (
-            residuals.shape[-1] * jnp.log(2 * jnp.pi * variance).mean()
-            + information.mean() / self.information_factor
-        )
-        if self.prior == "floating":
-            prior_term = -0.5 * jnp.log(s2 / latent.variance).sum()
-        else:
-            prior_term = batch.per_datum([batch.encoder, batch.prior])
-        return _Read(prior_term, likelihood, s2, variance.mean())
+    def _batch(self, pair: Pair) -> tuple[BatchSites, SiteTerms]:
+        batch = batch_sites(pair.records, self.data_plate)
+        return batch, observed_site(batch)
 
-
-class _Read(NamedTuple):
-    prior_term: Array
-    reconstruction_term: Array
-    prior_variance: Array
-    decoder_variance: Array
+    def _parts(self, pair: Pair, batch: BatchSites, observed: SiteTerms) -> BAGGINSParts:
+        floating, name = self.prior == "floating", batch.prior.name
+        latent = latent_rows(pair.model[name], pair.guide[name], constant=floating)
+        site = pair.model[observed.name]
+        residuals = rows(site, site.value - normal_of(site, "model").mean)
+        return baggins_parts(
+            batch,
+            latent,
+            residuals,
+            self.information_factor,
+            floating=floating,
+            ops=OPERATIONS,
+        )

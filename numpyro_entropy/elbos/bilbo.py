@@ -1,19 +1,23 @@
 """Bounds of a constant encoder variance under a prior that floats with the batch."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
-from entropy_core.elbos.bilbo import BILBOTerms
-from entropy_core.traces.batch import batch_sites
+from entropy_core.elbos.bilbo import (
+    BILBOTerms,
+    bilbo_prior_term,
+    constant_variance_prior_term,
+    floating_bound,
+    floating_terms,
+)
+from entropy_core.traces.batch import LatentRows, batch_sites
 from entropy_core.traces.records import SiteTerms
-from entropy_core.traces.sums import elbo, elbo_terms
-from numpyro_entropy.elbos.base import TermsELBO, Traces
-from numpyro_entropy.traces.normals import LatentRows, latent_rows, log_det
-from numpyro_entropy.traces.sites import sample_sites
+from entropy_core.traces.sites import Pair
+from numpyro_entropy.elbos.base import TermsELBO
+from numpyro_entropy.operations import OPERATIONS
+from numpyro_entropy.traces.normals import latent_rows
 
 
 class FloatingPriorELBO(TermsELBO):
@@ -40,47 +44,27 @@ class FloatingPriorELBO(TermsELBO):
         self.full_covariance = full_covariance
 
     @abstractmethod
-    def prior_term(self, loc: Array, variance: Array) -> Array:
-        """Minus the KL divergence to the floating prior, in nats per data point.
+    def prior_term(self, latent: LatentRows) -> Array:
+        """Minus the KL divergence to the floating prior, in nats per data point."""
 
-        Args:
-            loc: The means `m`, of shape `(R, H)`.
-            variance: The diagonal of `Sigma`, `(H,)`.
-        """
-
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
+    def bound(self, pair: Pair) -> Array:
         """The bound, in nats, summed over the plates and scaled as the host does."""
-        batch = batch_sites(sites, self.data_plate)
-        return batch.scale * self.prior_term(*self._latent(traces, batch.prior)) + elbo(
-            batch.others
-        )
+        batch = batch_sites(pair.records, self.data_plate)
+        return floating_bound(batch, self.prior_term(self._latent(pair, batch.prior)))
 
     @property
     def no_claim(self) -> str | None:
         """The prior of each batch is its own."""
         return "a prior that floats with the batch"
 
-    def moments(self, loc: Array) -> Array:
-        """`M_B`, of shape `(H,)`, or `(H, H)` with `full_covariance`."""
-        return loc.T @ loc / len(loc) if self.full_covariance else (loc**2).mean(0)
+    def _terms(self, pair: Pair) -> BILBOTerms:
+        batch = batch_sites(pair.records, self.data_plate)
+        latent = self._latent(pair, batch.prior)
+        prior_term = self.prior_term(latent)
+        return floating_terms(batch, latent, prior_term, self.full_covariance, OPERATIONS)
 
-    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> BILBOTerms:
-        batch = batch_sites(sites, self.data_plate)
-        loc, variance = self._latent(traces, batch.prior)
-        prior_term = self.prior_term(loc, variance)
-        reconstruction_term = batch.per_datum(batch.others)
-        sigma = jnp.diag(variance) if self.full_covariance else variance
-        return BILBOTerms(
-            bound=prior_term + reconstruction_term,
-            prior_term=prior_term,
-            reconstruction_term=reconstruction_term,
-            prior_variance=sigma + self.moments(loc),
-            elbo=elbo_terms(sites, self.data_plate).elbo,
-        )
-
-    def _latent(self, traces: Traces, site: SiteTerms) -> LatentRows:
-        model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
-        return latent_rows(model_sites[site.name], guide_sites[site.name], constant=True)
+    def _latent(self, pair: Pair, site: SiteTerms) -> LatentRows:
+        return latent_rows(pair.model[site.name], pair.guide[site.name], constant=True)
 
 
 class BILBO_ELBO(FloatingPriorELBO):
@@ -113,12 +97,9 @@ class BILBO_ELBO(FloatingPriorELBO):
         (2,)
     """
 
-    def prior_term(self, loc: Array, variance: Array) -> Array:
+    def prior_term(self, latent: LatentRows) -> Array:
         """`-1/2 log|I + Sigma^-1 M_B|`."""
-        if not self.full_covariance:
-            return -0.5 * jnp.log1p(self.moments(loc) / variance).sum()
-        whitened = self.moments(loc / jnp.sqrt(variance))
-        return -0.5 * log_det(jnp.eye(len(whitened), dtype=whitened.dtype) + whitened)
+        return bilbo_prior_term(latent, self.full_covariance, OPERATIONS)
 
 
 class ConstantVariance_ELBO(FloatingPriorELBO):
@@ -147,13 +128,6 @@ class ConstantVariance_ELBO(FloatingPriorELBO):
         True
     """
 
-    def prior_term(self, loc: Array, variance: Array) -> Array:
+    def prior_term(self, latent: LatentRows) -> Array:
         """`1/2 (log|e S^-2 Sigma| - tr S^-2 Sigma - E_B|S^-1 m|^2)`."""
-        moments = self.moments(loc)
-        if not self.full_covariance:
-            s2 = variance + moments
-            return 0.5 * (1 + jnp.log(variance / s2) - variance / s2 - moments / s2).sum()
-        s2 = jnp.diag(variance) + moments
-        traces = jnp.trace(jnp.linalg.solve(s2, jnp.diag(variance)))
-        squares = (jnp.linalg.solve(s2, loc.T) * loc.T).sum(0).mean()
-        return 0.5 * (len(s2) + jnp.log(variance).sum() - log_det(s2) - traces - squares)
+        return constant_variance_prior_term(latent, self.full_covariance, OPERATIONS)

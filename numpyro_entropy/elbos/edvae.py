@@ -1,31 +1,33 @@
 """The bound in four terms: reconstruction, mutual information, entropy and cross-entropy."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import nn, random
+from jax import random
 from jaxtyping import Array
-from numpyro.handlers import seed, substitute, trace
 
 from entropy_core.checks import expected
+from entropy_core.elbos import edvae
 from entropy_core.elbos.edvae import (
     AggregateEntropy,
     EDVAETerms,
     EDVAEWeights,
     MutualInformation,
     check_edvae,
+    edvae_bound,
+    edvae_terms,
 )
 from entropy_core.traces.batch import BatchSites, batch_sites
-from entropy_core.traces.records import SiteTerms
-from entropy_core.traces.sums import elbo, elbo_terms
+from entropy_core.traces.sites import Pair
 from numpyro_entropy.elbos.aggregate import aggregate_entropy
-from numpyro_entropy.elbos.base import TermsELBO, Traces
+from numpyro_entropy.elbos.base import TermsELBO
+from numpyro_entropy.operations import OPERATIONS
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.sites import subsamples
+from numpyro_entropy.traces.pairs import trace_guide
 
 
 class EDVAE_ELBO(TermsELBO):
@@ -95,15 +97,10 @@ class EDVAE_ELBO(TermsELBO):
         self.positives = positives
         self.weights = EDVAEWeights(*weights)
 
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
+    def bound(self, pair: Pair) -> Array:
         """The bound, in nats, summed over the plates and scaled as the host does."""
-        batch, w = batch_sites(sites, self.data_plate), self.weights
-        information, entropy = self._estimates(batch, traces)
-        return (
-            w.reconstruction * elbo(batch.others)
-            + batch.scale * (w.aggregate_entropy * entropy - w.mutual_information * information)
-            + w.cross_entropy * elbo([batch.prior])
-        )
+        batch = batch_sites(pair.records, self.data_plate)
+        return edvae_bound(batch, *self._estimates(batch, pair), self.weights)
 
     @property
     def no_claim(self) -> str | None:
@@ -112,35 +109,22 @@ class EDVAE_ELBO(TermsELBO):
             return None
         return "the entropy-decomposed bound is another objective"
 
-    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> EDVAETerms:
-        batch, w = batch_sites(sites, self.data_plate), self.weights
-        information, entropy = self._estimates(batch, traces)
-        reconstruction_term = batch.per_datum(batch.others)
-        cross_entropy = -batch.per_datum([batch.prior])
-        return EDVAETerms(
-            bound=w.reconstruction * reconstruction_term
-            - w.mutual_information * information
-            + w.aggregate_entropy * entropy
-            - w.cross_entropy * cross_entropy,
-            reconstruction_term=reconstruction_term,
-            mutual_information=information,
-            aggregate_entropy=entropy,
-            cross_entropy=cross_entropy,
-            elbo=elbo_terms(sites, self.data_plate).elbo,
-        )
+    def _terms(self, pair: Pair) -> EDVAETerms:
+        batch = batch_sites(pair.records, self.data_plate)
+        return edvae_terms(batch, *self._estimates(batch, pair), self.weights)
 
-    def _estimates(self, batch: BatchSites, traces: Traces) -> tuple[Array, Array]:
+    def _estimates(self, batch: BatchSites, pair: Pair) -> tuple[Array, Array]:
         """The mutual information, and the entropy of the aggregate posterior."""
-        site = traces[1][batch.encoder.name]
+        site = pair.guide[batch.encoder.name]
         entropy = aggregate_entropy(
-            site["fn"], site["value"], batch.plate.full_size, self.aggregate_entropy
+            site.fn, site.value, batch.plate.full_size, self.aggregate_entropy
         )
-        if self.mutual_information == "aggregate":
+        if pair.positive is None:
             return entropy - batch.per_datum([batch.encoder]), entropy
-        positive = traces[2][batch.encoder.name]["value"]
-        return info_nce(site["value"], positive, self.temperature), entropy
+        positive = pair.positive[batch.encoder.name].value
+        return info_nce(site.value, positive, self.temperature), entropy
 
-    def _get_traces(
+    def _pair(
         self,
         rng_key: Array,
         params: Params,
@@ -148,16 +132,21 @@ class EDVAE_ELBO(TermsELBO):
         guide: Callable,
         args: tuple,
         kwargs: dict[str, Any],
-    ) -> tuple[Traces, dict[str, Any]]:
-        traces, state = super()._get_traces(rng_key, params, model, guide, args, kwargs)
+    ) -> Pair:
+        pair = super()._pair(rng_key, params, model, guide, args, kwargs)
         if self.mutual_information == "aggregate":
-            return traces, state
+            return pair
         noise_key, guide_key = random.split(random.fold_in(rng_key, 1))
         # The same rows, where the guide draws a subsample by itself.
-        plates = subsamples(traces[1])
-        seeded = seed(guide, guide_key)
-        positive = trace(substitute(seeded, data={**params, **plates}))
-        return (*traces, positive.get_trace(*self._positive_args(noise_key, args), **kwargs)), state
+        positive = trace_guide(
+            guide_key,
+            params,
+            guide,
+            self._positive_args(noise_key, args),
+            kwargs,
+            values=pair.rows,
+        )
+        return replace(pair, positive=positive.sites)
 
     def _positive_args(self, rng_key: Array, args: tuple) -> tuple:
         if callable(self.positives):
@@ -178,7 +167,7 @@ def info_nce(z: Array, positive: Array, temperature: float = 1.0) -> Array:
     Args:
         z: Draws of `q(z|x_i)`, of shape `(B, ...)`.
         positive: Draws of `q(z|x_i^+)`, of the same shape.
-        temperature: By what the critic is divided.
+        temperature: The divisor of the critic.
 
     Returns:
         A scalar, in nats; at most `log B`.
@@ -188,5 +177,4 @@ def info_nce(z: Array, positive: Array, temperature: float = 1.0) -> Array:
         >>> info_nce(z, z).item()  # log 2
         0.6931...
     """
-    scores = z.reshape(len(z), -1) @ positive.reshape(len(z), -1).T / temperature
-    return math.log(len(z)) + jnp.diagonal(nn.log_softmax(scores, -1)).mean()
+    return edvae.info_nce(z, positive, temperature, OPERATIONS)

@@ -7,15 +7,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax, nn, random
 from jaxtyping import Array
-from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import ELBO
 
 from entropy_core.elbos.iwae import Gradient, IWAETerms, check_particles
 from entropy_core.traces.importance import LogWeights, log_weights
-from numpyro_entropy.elbos.base import check_reparameterised
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.pairs import get_traces, pair_shapes
-from numpyro_entropy.traces.sites import sample_sites, subsamples
+from numpyro_entropy.traces.pairs import (
+    check_reparameterised,
+    pair_shapes,
+    trace_guide,
+    trace_pair,
+)
 from numpyro_entropy.traces.terms import site_terms
 
 
@@ -162,11 +164,8 @@ class _Particles:
         self.keys = rng_key[None] if single else random.split(rng_key, elbo.num_particles)
         # All particles see the same subsample: that of the first one.
         _, guide_key = random.split(self.keys[0])
-        guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(
-            *args, **kwargs
-        )
-        plates = subsamples(guide_trace)
-        self.params = {**params, **plates}
+        drawn = trace_guide(guide_key, params, guide, args, kwargs)
+        self.params = {**params, **drawn.rows}
 
     def map(self, function: Callable[..., Any], *arrays: Array) -> Any:
         """Calls `function` with each particle's key and rows, a chunk of particles at a time."""
@@ -206,15 +205,11 @@ class _Particles:
         return (weights * log_weights.model).sum() + paths
 
     def _weights(self, key: Array, params: Params) -> tuple[LogWeights, dict[str, Array]]:
-        traces, _ = get_traces(key, params, *self.call)
-        check_reparameterised(traces[1])
-        sites = site_terms(*traces, closed_form=False, entropies=False)
-        latents = {
-            name: site["value"]
-            for name, site in sample_sites(traces[1]).items()
-            if not site["is_observed"]
-        }
-        return log_weights(sites, self.elbo.data_plate), latents
+        pair = trace_pair(key, params, *self.call)
+        check_reparameterised(pair.guide)
+        pair = site_terms(pair, closed_form=False, entropies=False)
+        latents = {name: pair.guide[name].value for name in pair.latents}
+        return log_weights(pair.records, self.elbo.data_plate), latents
 
 
 def log_mean_exp(values: Array) -> Array:

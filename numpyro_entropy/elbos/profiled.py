@@ -1,8 +1,6 @@
 """The ELBO with variances replaced by their optimum on the batch."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -10,17 +8,18 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import MultivariateNormal, Normal
 
-from entropy_core.checks import check_choice, expected
-from entropy_core.elbos.profiled import check_full
+from entropy_core.elbos.profiled import check_forms, optimal_variance, profiled, sites_to_profile
 from entropy_core.traces.batch import batch_plate
 from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import ELBOTerms, elbo, elbo_terms, is_mean_field
-from numpyro_entropy.elbos.base import TermsELBO, Traces
+from numpyro_entropy.elbos.base import TermsELBO
 from numpyro_entropy.entropies.wrappers import elementwise
+from numpyro_entropy.operations import OPERATIONS
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.normals import log_det, normal_of, rows
+from numpyro_entropy.traces.normals import normal_of, rows
 from numpyro_entropy.traces.pairs import pair_shapes
-from numpyro_entropy.traces.sites import Site, sample_sites
+from numpyro_entropy.traces.sites import Site
 
 Moments = dict[str, Array]
 
@@ -70,15 +69,11 @@ class Profiled_ELBO(TermsELBO):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_particles, **kwargs)
-        check_choice(prior, (None, "diagonal", "full"), "prior")
-        check_choice(decoder, (None, "scalar", "diagonal", "full"), "decoder")
-        if prior is None and decoder is None:
-            raise ValueError(expected("a site to profile", "prior` or `decoder", None))
-        self.forms = {"prior": prior, "decoder": decoder}
+        self.forms = check_forms(prior, decoder)
 
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Array:
-        """The bound of one pair of traces, in nats, summed over the plates and scaled."""
-        return elbo(self._profiled(sites, self._moments(sites, traces)))
+    def bound(self, pair: Pair) -> Array:
+        """The bound of one pair, in nats, summed over the plates and scaled."""
+        return elbo(self._profiled(pair.records, self._moments(pair)))
 
     @property
     def no_claim(self) -> str | None:
@@ -158,9 +153,9 @@ class Profiled_ELBO(TermsELBO):
         entropies: bool = False,
     ) -> "_Drawn":
         def particle(key: Array) -> _Drawn:
-            traces, state = self._get_traces(key, params, model, guide, args, kwargs)
-            sites = self._sites(traces, rng_key=key if entropies else None)
-            return _Drawn(sites, self._moments(sites, traces), state or None)
+            pair = self._pair(key, params, model, guide, args, kwargs)
+            pair = self._read(pair, rng_key=key if entropies else None)
+            return _Drawn(list(pair.records), self._moments(pair), dict(pair.state) or None)
 
         if self.num_particles == 1:
             drawn = particle(rng_key)
@@ -172,68 +167,37 @@ class Profiled_ELBO(TermsELBO):
         moments = jax.tree.map(lambda leaf: leaf.mean(0), drawn.moments)
         return drawn._replace(moments=moments, state=None)
 
-    def _moments(self, sites: Sequence[SiteTerms], traces: Traces) -> Moments:
+    def _moments(self, pair: Pair) -> Moments:
         """The mean over the batch of `E_q[(v - loc)^2]`, for each site to profile."""
-        model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
-        plate = batch_plate(sites, self.data_plate)
+        plate = batch_plate(pair.records, self.data_plate)
         found = {}
-        for record in sites:
-            form = self.forms.get(record.role)
-            if form is None or plate not in record.plates:
-                continue
-            if getattr(record.handler_scale, "ndim", 0):
-                got = f"an array around site '{record.name}'"
-                raise ValueError(expected("one number for each `scale` handler", "model", got))
-            site = model_sites[record.name]
+        for record, form in sites_to_profile(pair.records, plate, self.forms):
+            site = pair.model[record.name]
             loc = normal_of(site, "model").mean
             closed = record.role == "prior" and self.closed_form
-            mean_field = closed and is_mean_field(record.name, model_sites, guide_sites)
-            q = _normal_or_none(guide_sites[record.name]) if mean_field else None
-            deviations = rows(site, (site["value"] if q is None else q.mean) - loc)
-            if form == "full":
-                check_full(deviations.shape, record.name, drawn=q is None)
-                moments = deviations.T @ deviations / len(deviations)
-                if isinstance(q, MultivariateNormal):
-                    moments = moments + _mean_covariance(q)
-                elif q is not None:
-                    moments = moments + jnp.diag(rows(site, q.variance).mean(0))
-            else:
-                moments = (deviations**2).mean(0)
-                if q is not None:
-                    moments = moments + rows(site, q.variance).mean(0)
-            # One number for all dimensions has an entry for each, so that their count is known.
-            found[record.name] = (
-                jnp.full_like(moments, moments.mean()) if form == "scalar" else moments
-            )
-        if not found:
-            raise ValueError(expected("a site to profile in the data plate", "model", "none"))
+            mean_field = closed and is_mean_field(record.name, pair.model, pair.guide)
+            q = _normal_or_none(pair.guide[record.name]) if mean_field else None
+            deviations = rows(site, (site.value if q is None else q.mean) - loc)
+            spread = None if q is None else _mean_spread(site, q, form)
+            found[record.name] = optimal_variance(deviations, spread, form, record.name, OPERATIONS)
         return found
 
-    def _profiled(self, sites: Sequence[SiteTerms], moments: Moments) -> list[SiteTerms]:
-        """The records with the profiled variances: a site adds minus its entropy."""
-
-        def profiled(site: SiteTerms) -> SiteTerms:
-            found = moments[site.name]
-            log_variance = log_det(found) if found.ndim == 2 else jnp.log(found).sum()
-            entropy = 0.5 * (len(found) * math.log(2 * math.pi * math.e) + log_variance)
-            values = jnp.broadcast_to(entropy, site.term.shape)
-            return replace(site, term=-values, entropy=values)
-
-        return [
-            profiled(site) if self.forms.get(site.role) and site.name in moments else site
-            for site in sites
-        ]
+    def _profiled(self, records: Sequence[SiteTerms], moments: Moments) -> list[SiteTerms]:
+        return profiled(records, moments, self.forms, OPERATIONS)
 
 
 def _normal_or_none(site: Site) -> Any:
     # The squares of another guide's draws are taken as they come.
-    fn = elementwise(site["fn"])
+    fn = elementwise(site.fn)
     return fn if isinstance(fn, Normal | MultivariateNormal) else None
 
 
-def _mean_covariance(q: MultivariateNormal) -> Array:
-    covariances = q.covariance_matrix
-    return covariances.reshape(-1, *covariances.shape[-2:]).mean(0)
+def _mean_spread(site: Site, q: Any, form: str | None) -> Array:
+    """The mean of a guide's variances over the batch, or of its covariances."""
+    if form == "full" and isinstance(q, MultivariateNormal):
+        covariances = q.covariance_matrix
+        return covariances.reshape(-1, *covariances.shape[-2:]).mean(0)
+    return rows(site, q.variance).mean(0)
 
 
 class _Drawn(NamedTuple):

@@ -1,22 +1,27 @@
 """The ELBO, with every term in closed form that has one."""
 
-import math
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from entropy_core.checks import check_non_negative, check_weight, expected
-from entropy_core.elbos.standard import check_free_bits
-from entropy_core.traces.importance import common_scale
+from entropy_core.elbos.standard import (
+    check_free_bits,
+    floored_kl,
+    minus_kl,
+    no_claim,
+    reconstruction,
+)
 from entropy_core.traces.plates import need_data_plate
-from entropy_core.traces.records import Role, SiteTerms
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo
-from numpyro_entropy.elbos.base import TermsELBO, Traces
+from numpyro_entropy.elbos.base import TermsELBO
+from numpyro_entropy.operations import OPERATIONS
+from numpyro_entropy.params import Params
 from numpyro_entropy.traces.latents import latent_terms
-
-RECONSTRUCTION: tuple[Role, ...] = ("decoder", "factor")
 
 
 class Standard_ELBO(TermsELBO):
@@ -65,8 +70,6 @@ class Standard_ELBO(TermsELBO):
         True
     """
 
-    call_options: ClassVar[tuple[str, ...]] = ("kl_weight",)
-
     def __init__(
         self,
         num_particles: int = 1,
@@ -86,25 +89,14 @@ class Standard_ELBO(TermsELBO):
     @property
     def no_claim(self) -> str | None:
         """Why its stationary points are not those of the ELBO; `None` where they are."""
-        reasons = [f"KL weight {self.kl_weight:g}"] if self.kl_weight != 1 else []
-        reasons += ["free bits"] if self.free_bits else []
-        return " and ".join(reasons) or None
+        return no_claim(self.kl_weight, self.free_bits)
 
-    def bound(
-        self,
-        sites: Sequence[SiteTerms],
-        traces: Traces,
-        *,
-        kl_weight: Any = None,
-        **options: Any,
-    ) -> Array:
+    def bound(self, pair: Pair, *, kl_weight: Any = None) -> Array:
         """`F` with its options, in nats, summed over the plates and scaled as the host does.
 
         Args:
-            sites: The records of both traces.
-            traces: The traces of the model and of the guide.
+            pair: The pair, with its records.
             kl_weight: Stands in for the option; a number, or an array without dimensions.
-            **options: None.
 
         Raises:
             ValueError: If `kl_weight` is not one number from 0; with free bits, if no plate holds
@@ -113,20 +105,55 @@ class Standard_ELBO(TermsELBO):
         """
         weight = self.kl_weight if kl_weight is None else check_weight(kl_weight, "kl_weight")
         if isinstance(weight, float) and weight == 1 and not self.free_bits:
-            return elbo(sites)
-        reconstruction = elbo(site for site in sites if site.role in RECONSTRUCTION)
-        if self.free_bits:
-            rest = -self._floored_kl(sites, traces)
-        else:
-            rest = elbo(site for site in sites if site.role not in RECONSTRUCTION)
+            return elbo(pair.records)
+        rest = -self._floored_kl(pair) if self.free_bits else minus_kl(pair.records)
         # The loss keeps its float type.
-        return reconstruction + rest * jnp.asarray(weight, jnp.result_type(rest))
+        return reconstruction(pair.records) + rest * jnp.asarray(weight, jnp.result_type(rest))
 
-    def _floored_kl(self, sites: Sequence[SiteTerms], traces: Traces) -> Array:
-        plate = need_data_plate(sites, self.data_plate)
-        latents, untreated = latent_terms(traces[0], traces[1], plate)
-        check_free_bits(sites, untreated)
-        scale = common_scale([site for site in sites if site.role in ("encoder", "prior")])
-        floor = self.free_bits * math.log(2)
-        kl = jnp.concatenate([latent.kl.mean(0) for latent in latents])
-        return scale * plate.full_size * jnp.maximum(kl, floor).sum()
+    def loss_with_mutable_state(
+        self,
+        rng_key: Array,
+        param_map: Params,
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        kl_weight: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The loss, summed over plates and scaled as the host does, and the nets' mutable state.
+
+        Raises:
+            ValueError: If the guide lacks a latent site of the model; and as `bound` does.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
+        """
+        bound = partial(self.bound, kl_weight=kl_weight)
+        return self._loss(bound, rng_key, param_map, model, guide, args, kwargs)
+
+    def terms(
+        self,
+        rng_key: Array,
+        params: Params,
+        model: Callable,
+        guide: Callable,
+        *args: Any,
+        kl_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The ELBO and its named parts, from the same draws; a `kl_weight` does not enter.
+
+        Returns:
+            `ELBOTerms`: scalars that carry gradients, in nats per data point; no `scale` handler
+            enters.
+
+        Raises:
+            ValueError: If `params` are not complete, or if the guide lacks a latent site of the
+                model.
+            NotImplementedError: If a site of the guide has no reparameterised draws.
+        """
+        return super().terms(rng_key, params, model, guide, *args, **kwargs)
+
+    def _floored_kl(self, pair: Pair) -> Array:
+        plate = need_data_plate(pair.records, self.data_plate)
+        latents, untreated = latent_terms(pair, plate)
+        check_free_bits(pair.records, untreated)
+        return floored_kl(pair.records, latents, plate, self.free_bits, OPERATIONS)

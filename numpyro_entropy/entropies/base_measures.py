@@ -3,10 +3,9 @@
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
-from numpyro.distributions import ExpandedDistribution, MaskedDistribution
-from numpyro.distributions.util import sum_rightmost
 
 from numpyro_entropy.entropies.counts import counts_log_base_measure, counts_mean_log_base_measure
+from numpyro_entropy.entropies.wrappers import rewrap, unwrap
 from numpyro_entropy.nets.mlp import AnyArray
 
 
@@ -22,20 +21,9 @@ def log_base_measure(fn: dist.Distribution, value: AnyArray) -> Float[Array, "*b
         >>> log_base_measure(dist.Poisson(jnp.ones(2)).to_event(1), jnp.array([2, 3]))
         Array(-2.484..., dtype=...)
     """
-    if isinstance(fn, MaskedDistribution):
-        measure = log_base_measure(fn.base_dist, value)
-        return None if measure is None else jnp.where(fn._mask, measure, 0)
-    if isinstance(fn, dist.Independent):
-        measure = log_base_measure(fn.base_dist, value)
-        return None if measure is None else sum_rightmost(measure, fn.reinterpreted_batch_ndims)
-    if isinstance(fn, ExpandedDistribution):
-        measure = log_base_measure(fn.base_dist, value)
-        return (
-            None
-            if measure is None
-            else jnp.broadcast_to(measure, jnp.broadcast_shapes(measure.shape, fn.batch_shape))
-        )
-    return counts_log_base_measure(fn, value)
+    leaf, layers = unwrap(fn)
+    measure = counts_log_base_measure(leaf, value)
+    return None if measure is None else rewrap(measure, layers)
 
 
 def mean_log_base_measure(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
@@ -47,14 +35,6 @@ def mean_log_base_measure(fn: dist.Distribution) -> Float[Array, "*batch"] | Non
         >>> mean_log_base_measure(dist.Poisson(jnp.ones(2)).to_event(1)).item()
         -0.6096...
     """
-    if isinstance(fn, MaskedDistribution):
-        measure = mean_log_base_measure(fn.base_dist)
-        return None if measure is None else jnp.where(fn._mask, measure, 0)
-    if isinstance(fn, dist.Independent):
-        measure = mean_log_base_measure(fn.base_dist)
-        return None if measure is None else sum_rightmost(measure, fn.reinterpreted_batch_ndims)
-    if isinstance(fn, ExpandedDistribution):
-        measure = mean_log_base_measure(fn.base_dist)
-    else:
-        measure = counts_mean_log_base_measure(fn)
-    return None if measure is None else jnp.broadcast_to(measure, fn.batch_shape)
+    leaf, layers = unwrap(fn)
+    measure = counts_mean_log_base_measure(leaf)
+    return None if measure is None else rewrap(jnp.broadcast_to(measure, leaf.batch_shape), layers)

@@ -1,7 +1,7 @@
 """Entropies in closed form of distributions for which the host has none.
 
 A table of one formula a class: a new distribution is a function and a line. Wrappers, mixtures and
-transformed distributions, whose entropies come from those of others, are in `entropies.py`.
+transformed distributions, whose entropies come from those of others, are in `composed.py`.
 """
 
 import math
@@ -16,6 +16,7 @@ from jaxtyping import Array
 from numpyro.distributions import Distribution
 
 from numpyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
+from numpyro_entropy.entropies.families import belongs_to, family
 from numpyro_entropy.nets.mlp import as_floats
 
 
@@ -28,10 +29,8 @@ def formula_entropy(fn: Distribution) -> Array | None:
         >>> formula_entropy(dist.SoftLaplace(0.0, 1.0)).item()  # log(2 pi)
         1.8378...
     """
-    for base in type(fn).__mro__:
-        if base.__module__.startswith("numpyro.") and base.__name__ in FORMULAS:
-            return FORMULAS[base.__name__](fn)
-    return None
+    formula = family(fn, FORMULAS)
+    return None if formula is None else formula(fn)
 
 
 def _asymmetric_laplace(fn: Any) -> Array:
@@ -121,7 +120,7 @@ def _two_sided_truncated(fn: Any) -> Array | None:
 
 def _if_normal(fn: Any, formula: Callable[[Array, Array], Array]) -> Array | None:
     base = fn.base_dist
-    if not isinstance(base, dist.Normal):
+    if not belongs_to(base, dist.Normal):
         return None
     return formula(as_floats(base.loc), as_floats(base.scale)) + jnp.log(base.scale)
 
@@ -233,8 +232,7 @@ def _log_diagonal(scale_tril: Array) -> Array:
     return jnp.log(jnp.diagonal(scale_tril, axis1=-2, axis2=-1))
 
 
-# By name: not every version of the host has all of them.
-FORMULAS: dict[str, Callable[..., Array | None]] = {
+_NAMES: dict[str, Callable[..., Array | None]] = {
     "AsymmetricLaplace": _asymmetric_laplace,
     "AsymmetricLaplaceQuantile": _asymmetric_laplace_quantile,
     "CAR": _gaussian,
@@ -263,3 +261,6 @@ FORMULAS: dict[str, Callable[..., Array | None]] = {
     "WishartCholesky": _wishart_cholesky,
     "ZeroSumNormal": _gaussian,
 }
+
+# Not every version of the host has all of them.
+FORMULAS = {getattr(dist, name): _NAMES[name] for name in _NAMES if hasattr(dist, name)}

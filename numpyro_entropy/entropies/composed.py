@@ -11,6 +11,7 @@ from numpyro.distributions import Distribution, transforms
 from numpyro.distributions.util import sum_rightmost
 
 from numpyro_entropy.entropies.closed_forms import formula_entropy
+from numpyro_entropy.entropies.families import belongs_to
 
 Entropy = Callable[[Distribution], Array | None]
 
@@ -42,11 +43,11 @@ def composed_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
         fn: A distribution, not wrapped by `to_event`, a mask or a plate.
         entropy_of: The entropy in closed form of a part, or `None`.
     """
-    if isinstance(fn, dist.ZeroInflatedProbs):
+    if belongs_to(fn, dist.ZeroInflatedProbs):
         return _zero_inflated_entropy(fn, entropy_of)
-    if isinstance(fn, getattr(dist, "HurdleProbs", ())):
+    if belongs_to(fn, getattr(dist, "HurdleProbs", type(None))):
         return _hurdle_entropy(fn, entropy_of)
-    if isinstance(fn, dist.GaussianCopula):
+    if belongs_to(fn, dist.GaussianCopula):
         return _copula_entropy(fn, entropy_of)
     entropy = formula_entropy(fn)
     if entropy is None and all(map(_has_constant_jacobian, getattr(fn, "transforms", ()))):
@@ -94,8 +95,10 @@ def base_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
 
     Shape: the batch shape of `fn`; units: nats.
     """
+    if not belongs_to(fn, dist.TransformedDistribution):
+        return None
     # A folded distribution has another density than its transforms say.
-    if getattr(type(fn), "log_prob", None) is not dist.TransformedDistribution.log_prob:
+    if type(fn).log_prob is not dist.TransformedDistribution.log_prob:
         return None
     entropy = entropy_of(fn.base_dist)
     return None if entropy is None else sum_rightmost(entropy, entropy.ndim - len(fn.batch_shape))

@@ -1,5 +1,6 @@
 """Natural parameters of NumPyro distributions, written so that the base measure is constant."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -8,6 +9,9 @@ from jax import nn
 from jaxtyping import Array
 from numpyro.distributions import Distribution
 
+from numpyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
+from numpyro_entropy.distributions.one_hot import OneHotCategorical
+from numpyro_entropy.entropies.families import family
 from numpyro_entropy.entropies.wrappers import unwrapped
 
 
@@ -26,8 +30,8 @@ class Natural(NamedTuple):
 def natural_parameters(fn: Distribution) -> Natural | None:
     """The natural parameters of `fn`, or `None` where it is of no exponential family.
 
-    Luecke 2022, Def. 1. Of a Poisson or binomial distribution, whose base measure is not constant,
-    they belong to its pseudo-entropy.
+    Luecke 2022, Def. 1. A subclass with a `log_prob` of its own is another distribution. Of a
+    Poisson or binomial one, whose base measure is not constant, they belong to its pseudo-entropy.
 
     Shape: each has the batch and event shape of what `fn` is made of.
 
@@ -37,10 +41,10 @@ def natural_parameters(fn: Distribution) -> Natural | None:
         [12.0, -2.0]
     """
     fn = unwrapped(fn)
-    found = _NATURAL.get(type(fn).__name__)
-    if found is None:
+    read = family(fn, _NATURAL)
+    if read is None:
         return None
-    scaled, kept = found(fn)
+    scaled, kept = read(fn)
     return Natural(tuple(map(jnp.asarray, scaled)), tuple(map(jnp.asarray, kept)))
 
 
@@ -60,45 +64,47 @@ def _centred(logits: Array) -> Array:
     return logits - logits.mean(-1, keepdims=True)
 
 
-def _family(*scaled: Any, kept: tuple = ()) -> tuple[tuple, tuple]:
+def _parts(*scaled: Any, kept: tuple = ()) -> tuple[tuple, tuple]:
     return scaled, kept
 
 
 def _logits(fn: Any) -> tuple[tuple, tuple]:
-    return _family(fn.logits)
+    return _parts(fn.logits)
 
 
 def _centred_logits(fn: Any) -> tuple[tuple, tuple]:
-    return _family(_centred(fn.logits))
+    return _parts(_centred(fn.logits))
 
 
-_NATURAL: dict[str, Any] = {
-    "Normal": lambda fn: _family(fn.loc / fn.scale**2, -0.5 / fn.scale**2),
-    "MultivariateNormal": lambda fn: _family(
+_NATURAL: dict[type, Callable[[Any], tuple[tuple, tuple]]] = {
+    dist.Normal: lambda fn: _parts(fn.loc / fn.scale**2, -0.5 / fn.scale**2),
+    dist.MultivariateNormal: lambda fn: _parts(
         (fn.precision_matrix @ fn.loc[..., None])[..., 0], fn.precision_matrix
     ),
-    "LogNormal": lambda fn: _family(fn.loc / fn.scale**2 - 1, -0.5 / fn.scale**2),
-    "HalfNormal": lambda fn: _family(-0.5 / fn.scale**2),
-    "BernoulliLogits": _logits,
-    "BernoulliProbs": _logits,
-    "ContinuousBernoulli": _logits,
-    "CategoricalLogits": _centred_logits,
-    "CategoricalProbs": _centred_logits,
-    "OneHotCategorical": _centred_logits,
-    "GeometricLogits": lambda fn: _family(nn.log_sigmoid(-fn.logits)),
-    "GeometricProbs": lambda fn: _family(nn.log_sigmoid(-fn.logits)),
-    "Gamma": lambda fn: _family(fn.concentration - 1, -fn.rate),
-    "InverseGamma": lambda fn: _family(-fn.concentration - 1, -fn.rate),
-    "Exponential": lambda fn: _family(-fn.rate),
-    "Beta": lambda fn: _family(fn.concentration1 - 1, fn.concentration0 - 1),
-    "Dirichlet": lambda fn: _family(fn.concentration - 1),
-    "Laplace": lambda fn: _family(-1 / fn.scale, kept=(fn.loc,)),
-    "VonMises": lambda fn: _family(
+    dist.LogNormal: lambda fn: _parts(fn.loc / fn.scale**2 - 1, -0.5 / fn.scale**2),
+    dist.HalfNormal: lambda fn: _parts(-0.5 / fn.scale**2),
+    dist.BernoulliLogits: _logits,
+    dist.BernoulliProbs: _logits,
+    ContinuousBernoulli: _logits,
+    dist.CategoricalLogits: _centred_logits,
+    dist.CategoricalProbs: _centred_logits,
+    OneHotCategorical: _centred_logits,
+    dist.GeometricLogits: lambda fn: _parts(nn.log_sigmoid(-fn.logits)),
+    dist.GeometricProbs: lambda fn: _parts(nn.log_sigmoid(-fn.logits)),
+    dist.Gamma: lambda fn: _parts(fn.concentration - 1, -fn.rate),
+    dist.InverseGamma: lambda fn: _parts(-fn.concentration - 1, -fn.rate),
+    dist.Exponential: lambda fn: _parts(-fn.rate),
+    dist.Beta: lambda fn: _parts(fn.concentration1 - 1, fn.concentration0 - 1),
+    dist.Dirichlet: lambda fn: _parts(fn.concentration - 1),
+    dist.Laplace: lambda fn: _parts(-1 / fn.scale, kept=(fn.loc,)),
+    dist.VonMises: lambda fn: _parts(
         fn.concentration * jnp.cos(fn.loc), fn.concentration * jnp.sin(fn.loc)
     ),
-    "Poisson": lambda fn: _family(jnp.log(fn.rate)),
-    "BinomialLogits": lambda fn: _family(fn.logits, kept=(fn.total_count,)),
-    "BinomialProbs": lambda fn: _family(fn.logits, kept=(fn.total_count,)),
-    "NegativeBinomialLogits": lambda fn: _family(nn.log_sigmoid(fn.logits), kept=(fn.total_count,)),
-    "NegativeBinomialProbs": lambda fn: _family(jnp.log(fn.probs), kept=(fn.total_count,)),
+    dist.Poisson: lambda fn: _parts(jnp.log(fn.rate)),
+    dist.BinomialLogits: lambda fn: _parts(fn.logits, kept=(fn.total_count,)),
+    dist.BinomialProbs: lambda fn: _parts(fn.logits, kept=(fn.total_count,)),
+    dist.NegativeBinomialLogits: lambda fn: _parts(
+        nn.log_sigmoid(fn.logits), kept=(fn.total_count,)
+    ),
+    dist.NegativeBinomialProbs: lambda fn: _parts(jnp.log(fn.probs), kept=(fn.total_count,)),
 }

@@ -15,23 +15,15 @@ import numpyro
 import xarray as xr
 from jax import random
 from jaxtyping import Array
-from numpyro.handlers import substitute
 
 from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
 from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
-from numpyro_entropy.traces.pairs import get_traces, pair_shapes
-from numpyro_entropy.traces.sites import (
-    Trace,
-    is_factor,
-    log_prob_of,
-    plates_of,
-    sample_sites,
-    subsamples,
-)
+from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
 
 
 def to_datatree(
@@ -90,16 +82,12 @@ def to_datatree(
     def draw(key: Array, shared: Params, params: Params, args: tuple) -> tuple[Any, ...]:
         trace_key, predict_key = random.split(key)
         # A value given by name is no draw.
-        fixed = substitute(guide, data=shared)
-        (model_trace, guide_trace), _ = get_traces(trace_key, params, model, fixed, args, {})
-        found, groups = _read(
-            model_trace, guide_trace, predict_key if posterior_predictive else None
-        )
+        pair = trace_pair(trace_key, params, model, guide, args, values=shared)
+        found, groups = _read(pair, predict_key if posterior_predictive else None)
         # Shapes are the same in every draw: they come out where JAX traces the function.
         shapes.clear()
         shapes.update(found)
-        outside = _outside_plate(guide_trace, found, data_plate)
-        return groups, outside, {**subsamples(guide_trace), **subsamples(model_trace)}
+        return groups, _outside_plate(pair, found, data_plate), pair.rows
 
     done: list[BatchDraws] = []
     # For each draw what holds for the whole data set.
@@ -119,32 +107,30 @@ def to_datatree(
 
 
 def _read(
-    model_trace: Trace, guide_trace: Trace, predict_key: Array | None
+    pair: Pair, predict_key: Array | None
 ) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
-    sites = {n: s for n, s in sample_sites(model_trace).items() if not is_factor(s["fn"])}
-    check_guide((n for n, s in sites.items() if not s["is_observed"]), sample_sites(guide_trace))
+    sites = {name: site for name, site in pair.model.items() if not site.is_factor}
+    check_guide((name for name, site in sites.items() if not site.is_observed), pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
     shapes = {}
     for i, (name, site) in enumerate(sites.items()):
-        fn = site["fn"]
-        shapes[name] = SiteShape(site["is_observed"], plates_of(site), len(fn.batch_shape))
-        value = jnp.broadcast_to(site["value"], fn.batch_shape + fn.event_shape)
-        if not site["is_observed"]:
+        fn = site.fn
+        shapes[name] = SiteShape(site.is_observed, site.plates, len(fn.batch_shape))
+        value = jnp.broadcast_to(site.value, fn.batch_shape + fn.event_shape)
+        if not site.is_observed:
             groups["posterior"][name] = value
             continue
         groups["observed_data"][name] = value
-        groups["log_likelihood"][name] = jnp.broadcast_to(log_prob_of(site), fn.batch_shape)
+        groups["log_likelihood"][name] = jnp.broadcast_to(site.log_prob, fn.batch_shape)
         if predict_key is not None:
             groups["posterior_predictive"][name] = fn.sample(random.fold_in(predict_key, i))
     return shapes, groups
 
 
-def _outside_plate(
-    guide_trace: Trace, shapes: dict[str, SiteShape], data_plate: str | None
-) -> Params:
+def _outside_plate(pair: Pair, shapes: dict[str, SiteShape], data_plate: str | None) -> Params:
     plate = data_plate_of(shapes, data_plate)
     return {
-        name: site["value"]
-        for name, site in sample_sites(guide_trace).items()
-        if not any(plate and plate.name == other.name for other in plates_of(site))
+        name: site.value
+        for name, site in pair.guide.items()
+        if not any(plate and plate.name == other.name for other in site.plates)
     }

@@ -10,7 +10,6 @@ import numpyro
 import xarray as xr
 from jax import nn, random
 from jaxtyping import Array
-from numpyro.distributions import MaskedDistribution
 
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.evaluation.information import (
@@ -26,8 +25,8 @@ from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
 from numpyro_entropy.traces.latents import latent_terms
-from numpyro_entropy.traces.pairs import get_traces, pair_shapes
-from numpyro_entropy.traces.sites import Site, plates_of, sample_sites
+from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
+from numpyro_entropy.traces.sites import Site
 from numpyro_entropy.traces.terms import site_terms
 
 
@@ -86,17 +85,16 @@ def mutual_information(
 
     @jax.jit
     def particle(key: Array, params: Params, args: tuple) -> tuple:
-        traces, _ = get_traces(key, params, model, guide, args, {})
-        plate = find_data_plate(site_terms(*traces, entropies=False), data_plate)
-        sites = sample_sites(traces[1])
-        check_latents(list(sites))
-        (site,) = sites.values()
-        check_latent(site["name"], plates_of(site), plate, tuple(site["fn"].batch_shape))
-        if isinstance(elementwise(site["fn"]), MaskedDistribution):
-            raise ValueError(expected("no masked latents", "guide", f"'{site['name']}'"))
-        records, _ = latent_terms(*traces, plate)
+        pair = site_terms(trace_pair(key, params, model, guide, args), entropies=False)
+        plate = find_data_plate(pair.records, data_plate)
+        check_latents(list(pair.guide))
+        (site,) = pair.guide.values()
+        check_latent(site.name, site.plates, plate, tuple(site.fn.batch_shape))
+        if site.is_masked:
+            raise ValueError(expected("no masked latents", "guide", f"'{site.name}'"))
+        records, _ = latent_terms(pair, plate)
         parts = _parts(site) if records else jnp.zeros(0)
-        return _total(site), parts, records, jnp.asarray(len(site["value"]))
+        return _total(site), parts, records, jnp.asarray(len(site.value))
 
     found = [
         jax.device_get(particle(key, params, args)) for key in random.split(rng_key, num_particles)
@@ -109,13 +107,13 @@ def mutual_information(
 
 
 def _total(site: Site) -> Array:
-    log_prob = pairwise_log_prob(site["fn"], site["value"])
+    log_prob = pairwise_log_prob(site.fn, site.value)
     own = jnp.diagonal(log_prob)
     return (own - nn.logsumexp(log_prob, -1)).mean() + math.log(len(log_prob))
 
 
 def _parts(site: Site) -> Array:
-    q, z = elementwise(site["fn"]), site["value"]
+    q, z = elementwise(site.fn), site.value
     own, size = q.log_prob(z).reshape(len(z), -1), len(z)
     sums = jnp.zeros_like(own[0])
     for rows in chunks(size, own.shape[1]):

@@ -9,16 +9,15 @@ import numpy as np
 from jax import random
 from jaxtyping import Array, Float
 from numpyro.distributions import Normal
-from numpyro.handlers import replay, seed, substitute, trace
 
 from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
-from entropy_core.evaluation.laplace import ConstantVariancePenalty, Linearised
+from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
 from numpyro_entropy.traces.normals import normal_of, rows
-from numpyro_entropy.traces.pairs import get_traces, pair_shapes
+from numpyro_entropy.traces.pairs import pair_shapes, trace_model, trace_pair
 from numpyro_entropy.traces.support import outside_support
 from numpyro_entropy.traces.terms import site_terms
 
@@ -67,7 +66,7 @@ def laplace_log_evidence(
         >>> laplace_log_evidence(vae.init(key), vae.model, vae.guide, x).shape
         (8,)
     """
-    parts = _linearised(params, model, guide, batches, batch_size, data_plate)
+    parts = _gauss_newton(params, model, guide, batches, batch_size, data_plate)
     return np.concatenate([laplace.log_evidence(part) for part in parts])
 
 
@@ -109,27 +108,27 @@ def constant_variance_penalty(
         >>> round(penalty, 6), covariance.shape
         (0.0, (2, 2))
     """
-    parts = _linearised(params, model, guide, batches, batch_size, data_plate)
+    parts = _gauss_newton(params, model, guide, batches, batch_size, data_plate)
     return laplace.penalty(laplace.precision(part) for part in parts)
 
 
-def _linearised(
+def _gauss_newton(
     params: Params,
     model: Callable,
     guide: Callable,
     batches: Array | np.ndarray | Iterable,
     batch_size: int,
     data_plate: str | None,
-) -> list[Linearised]:
+) -> list[GaussNewton]:
     @jax.jit
-    def linearise(params: Params, args: tuple) -> tuple[Linearised, dict[str, Array]]:
-        return _linearise(params, model, guide, args, data_plate)
+    def expand(params: Params, args: tuple) -> tuple[GaussNewton, dict[str, Array]]:
+        return _expand(params, model, guide, args, data_plate)
 
     found = []
     for i, args in enumerate(arguments_of(batches, batch_size)):
         if i == 0:
             check_params(params, pair_shapes(model, guide, args, {}))
-        part, outside = jax.device_get(linearise(params, args))
+        part, outside = jax.device_get(expand(params, args))
         check_outside(outside)
         found.append(part)
     if not found:
@@ -137,24 +136,21 @@ def _linearised(
     return found
 
 
-def _linearise(
+def _expand(
     params: Params, model: Callable, guide: Callable, args: tuple, data_plate: str | None
-) -> tuple[Linearised, dict[str, Array]]:
+) -> tuple[GaussNewton, dict[str, Array]]:
     # A key for draws that are replaced by means.
     key = random.key(0)
-    (model_trace, guide_trace), _ = get_traces(key, params, model, guide, args, {})
-    batch = batch_sites(
-        site_terms(model_trace, guide_trace, entropies=False), data_plate, smallest=1
-    )
+    pair = site_terms(trace_pair(key, params, model, guide, args), entropies=False)
+    batch = batch_sites(pair.records, data_plate, smallest=1)
     latent, observed = batch.prior.name, observed_site(batch).name
-    prior = normal_of(model_trace[latent], "model")
-    guide_site = guide_trace[latent]
-    z = jnp.broadcast_to(guide_site["fn"].mean, guide_site["value"].shape)
+    prior = normal_of(pair.model[latent], "model")
+    guide_site = pair.guide[latent]
+    z = jnp.broadcast_to(guide_site.fn.mean, guide_site.value.shape)
 
     def decoded(z: Array) -> tuple[Any, Any]:
-        fixed = {**guide_trace, latent: {**guide_site, "value": z}}
-        replayed = substitute(replay(seed(model, key), fixed), data=params)
-        site = trace(replayed).get_trace(*args)[observed]
+        held = {**pair.rows, latent: guide_site.holding(z)}
+        site = trace_model(key, params, model, args, values=held)[observed]
         return site, normal_of(site, "model")
 
     def means(z: Array) -> Array:
@@ -175,11 +171,11 @@ def _linearise(
         covariance = jax.vmap(jnp.diag)(rows(guide_site, prior.variance))
     else:
         covariance = jnp.broadcast_to(prior.covariance_matrix, (*flat.shape, flat.shape[1]))
-    linearised = Linearised(
+    expansion = GaussNewton(
         deviation=rows(guide_site, z - prior.mean),
         prior_covariance=covariance,
-        residual=rows(site, site["value"] - likelihood.mean),
+        residual=rows(site, site.value - likelihood.mean),
         variance=rows(site, likelihood.variance),
         jacobian=jnp.moveaxis(columns, 0, -1),
     )
-    return linearised, outside_support(model_trace)
+    return expansion, outside_support(pair)

@@ -13,8 +13,7 @@ from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
-from numpyro_entropy.traces.pairs import get_traces, pair_shapes
-from numpyro_entropy.traces.sites import subsamples
+from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
 from numpyro_entropy.traces.support import outside_support
 
 
@@ -84,12 +83,11 @@ def log_likelihood(
     def chunk(
         size: int, batch_key: Array, chunk_key: Array, params: Params, args: tuple
     ) -> tuple[Array, dict[str, Array]]:
-        traces, _ = get_traces(batch_key, params, model, guide, args, {})
+        pair = trace_pair(batch_key, params, model, guide, args)
         # All chunks see the same data points, where a plate draws them.
-        plates = subsamples(traces[1])
         bound = IWAE_ELBO(size, data_plate=data_plate)
-        values = bound.log_weights(chunk_key, {**params, **plates}, model, guide, *args)
-        return values, outside_support(traces[0])
+        values = bound.log_weights(chunk_key, {**params, **pair.rows}, model, guide, *args)
+        return values, outside_support(pair)
 
     parts = []
     for i, args in enumerate(arguments_of(batches, batch_size)):

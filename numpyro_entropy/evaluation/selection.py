@@ -11,15 +11,14 @@ from jaxtyping import Array
 from numpyro.infer import ELBO, SVI
 from numpyro.optim import Adam
 
-from entropy_core.checks import check_positive_int
-from entropy_core.evaluation.selection import Count, best_of, check_latent_dims, linear_vae_bic
+from entropy_core.evaluation.selection import BaseSelector, Count
 from numpyro_entropy.elbos.standard import Standard_ELBO
 from numpyro_entropy.params import Params
 from numpyro_entropy.vaes.damm import LinearVAE
 from numpyro_entropy.vaes.data import check_data, check_values
 
 
-class StreamingSelector:
+class StreamingSelector(BaseSelector):
     """Trains several linear VAEs on one stream, and compares them by their entropies alone.
 
     After each step `BIC = -2 N H_sum + P log N`, lower is better, where the entropy sum of the
@@ -63,10 +62,7 @@ class StreamingSelector:
         optim: Any = None,
         dtype: Any = None,
     ) -> None:
-        check_latent_dims(latent_dims, data_dim)
-        if num_data is not None:
-            check_positive_int(num_data, "num_data")
-        self.data_dim, self.num_data, self.count = data_dim, num_data, count
+        super().__init__(data_dim, latent_dims, num_data, count)
         self.vaes = {
             h: LinearVAE(data_dim, h, initial_log_variance=initial_log_variance, dtype=dtype)
             for h in latent_dims
@@ -80,8 +76,6 @@ class StreamingSelector:
         self._states = {
             h: svi.init(random.fold_in(rng_key, h), example) for h, svi in self._svis.items()
         }
-        self._bic: dict[int, float] = {}
-        self._bic_of(min(latent_dims), num_data or 1)  # to refuse a count that is not known
         # All in one function: the steps are small, and each call costs as much as one.
         self._step = jax.jit(
             lambda states, x: {h: svi.update(states[h], x)[0] for h, svi in self._svis.items()}
@@ -108,22 +102,12 @@ class StreamingSelector:
         check_data(batch, (self.data_dim,))
         check_values(batch)
         self._states = self._step(self._states, jnp.asarray(batch))
-        self._bic = {h: self._bic_of(h, self.num_data or len(batch)) for h in self.vaes}
-        return dict(self._bic)
+        return self._compare(self.vaes, len(batch))
 
-    @property
-    def best(self) -> int:
-        """The number of latents with the lowest BIC after the last step.
-
-        Raises:
-            ValueError: If there was no step.
-        """
-        return best_of(self._bic)
-
-    def _bic_of(self, latent_dim: int, num_data: int) -> float:
+    def _variances(self, latent_dim: int) -> tuple[np.ndarray, float]:
         params = self._svis[latent_dim].get_params(self._states[latent_dim])
         tau, sigma = (
             np.exp(np.asarray(params[f"{part}.log_variance"], np.float64))
             for part in ("encoder", "decoder")
         )
-        return linear_vae_bic(tau, float(sigma), self.data_dim, num_data, count=self.count)
+        return tau, float(sigma)

@@ -1,33 +1,16 @@
-"""What normal sites of a pair of traces say: means, variances and second moments, in rows."""
+"""What normal sites of a pair say: means, variances and second moments, in rows."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
 from numpyro.distributions import MultivariateNormal, Normal
 
 from entropy_core.checks import expected
+from entropy_core.traces.batch import LatentRows
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.traces.sites import Site
-
-
-class LatentRows(NamedTuple):
-    """A normal latent site under a normal prior, a row for each draw; `R` rows.
-
-    Args:
-        loc: The means of the guide's site less those of the prior, `(R, H)`.
-        variance: The variances of the guide's site, `(R, H)`, or `(H,)` where they are the same in
-            all rows by construction.
-    """
-
-    loc: Array
-    variance: Array
-
-    @property
-    def second_moments(self) -> Array:
-        """`E_q[(z - loc)^2]` of each latent, the mean over the batch, `(H,)`; Fyffe 2020, Eq. 4."""
-        return (self.loc**2 + self.variance).mean(0)
 
 
 def latent_rows(model_site: Site, guide_site: Site, *, constant: bool = False) -> LatentRows:
@@ -45,17 +28,17 @@ def latent_rows(model_site: Site, guide_site: Site, *, constant: bool = False) -
     p, q = normal_of(model_site, "model"), normal_of(guide_site, "guide")
     if not isinstance(q, Normal):
         what = "a normal distribution with a diagonal covariance"
-        raise ValueError(expected(what, "guide", f"site '{guide_site['name']}', {q}"))
+        raise ValueError(expected(what, "guide", f"site '{guide_site.name}', {q}"))
     loc = rows(guide_site, q.mean - p.mean)
     if not constant:
         return LatentRows(loc, rows(guide_site, q.variance))
-    fn = guide_site["fn"]
+    fn = guide_site.fn
     scale, num_batch_dims = jnp.asarray(q.scale), len(fn.batch_shape)
     num_dims = num_batch_dims + len(fn.event_shape)
     scale = scale.reshape((1,) * (num_dims - scale.ndim) + scale.shape)
     # A scale that the batch does not enter is laid out once, with batch dimensions of size one.
     if any(size > 1 for size in scale.shape[:num_batch_dims]):
-        got = f"one that depends on the data at site '{guide_site['name']}'"
+        got = f"one that depends on the data at site '{guide_site.name}'"
         raise ValueError(expected("a variance that is constant over the batch", "guide", got))
     scale = jnp.broadcast_to(scale[(0,) * num_batch_dims], fn.event_shape)
     return LatentRows(loc, scale.reshape(-1) ** 2)
@@ -67,20 +50,15 @@ def normal_of(site: Site, where: str) -> Any:
     Raises:
         ValueError: If the site has another distribution, or a mask.
     """
-    fn = elementwise(site["fn"])
+    fn = elementwise(site.fn)
     if not isinstance(fn, Normal | MultivariateNormal):
-        got = f"site '{site['name']}', {type(fn).__name__}"
+        got = f"site '{site.name}', {type(fn).__name__}"
         raise ValueError(expected("a normal distribution", where, got))
     return fn
 
 
 def rows(site: Site, values: Array) -> Array:
     """Values of a site as a matrix: a row for each element of the plates, a column a dimension."""
-    fn = site["fn"]
+    fn = site.fn
     values = jnp.broadcast_to(values, fn.batch_shape + fn.event_shape)
     return values.reshape(-1, math.prod(fn.event_shape))
-
-
-def log_det(matrix: Array) -> Array:
-    """The logarithm of the determinant of a symmetric positive definite matrix."""
-    return 2 * jnp.log(jnp.diagonal(jnp.linalg.cholesky(matrix))).sum()

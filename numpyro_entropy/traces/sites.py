@@ -1,110 +1,131 @@
 """The sample sites of a NumPyro trace: which there are, and what is read off one of them."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
-from numpyro.distributions import (
-    Distribution,
-    ExpandedDistribution,
-    FoldedDistribution,
-    Independent,
-    MaskedDistribution,
-    Unit,
-)
+from numpyro.distributions import Delta, FoldedDistribution, Unit
 
 from entropy_core.traces.records import Plate
-from numpyro_entropy.entropies.wrappers import elementwise
+from entropy_core.traces.sites import BaseSite
+from numpyro_entropy.entropies.wrappers import (
+    elementwise,
+    is_masked,
+    masks_of,
+    unwrapped,
+    without_masks,
+)
 
-Site = dict[str, Any]
-Trace = dict[str, Site]
+Trace = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site(BaseSite):
+    """A sample site of a NumPyro trace.
+
+    Args:
+        message: The host's own record of the site.
+        intermediates: The path that the draw of a transformed distribution has taken.
+    """
+
+    message: Mapping[str, Any] = field(repr=False)
+    intermediates: Any = ()
+
+    @cached_property
+    def log_prob(self) -> Array:
+        """The unscaled log-probability at the draw, zero where a mask hides it."""
+        # A flow's log-determinant is exact only along the path that the draw has taken. A folded
+        # distribution hands intermediates out and does not take them.
+        if self.intermediates and not isinstance(elementwise(self.fn), FoldedDistribution):
+            return self.fn.log_prob(self.value, self.intermediates)
+        return self.fn.log_prob(self.value)
+
+    @property
+    def is_factor(self) -> bool:
+        """Whether it is what `numpyro.factor` leaves in a trace, which is no distribution."""
+        return isinstance(unwrapped(self.fn), Unit)
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether a mask stands around it, a handler's or one of its distribution."""
+        return is_masked(self.fn)
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is drawn from a `Delta`, as the sites of `AutoDelta` are."""
+        return isinstance(elementwise(self.fn), Delta)
+
+    def unmasked(self) -> "Site":
+        """The site without the masks of handlers around it."""
+        return replace(self, fn=without_masks(self.fn))
+
+    def spread(self, values: Array) -> Array:
+        """Values in the shape of the log-probability, zero where a handler's mask hides them."""
+        # The host's masks are those of the distribution.
+        return jnp.broadcast_to(values, self.log_prob.shape)
+
+    def count_elements(self, shape: tuple[int, ...]) -> tuple[int, Array | None]:
+        """The number of elements of the site, and how many of them no mask hides.
+
+        Args:
+            shape: That of its log-probabilities.
+
+        Returns:
+            Counts of plate elements, or of the entries of each where a mask tells them apart;
+            `None` for the second where there is no mask.
+        """
+        masks, inside = masks_of(self.fn)
+        if not masks:
+            return math.prod(shape), None
+        shown = jnp.ones((*shape, *inside), bool)
+        for mask, depth in masks:
+            mask = jnp.asarray(mask, bool)
+            shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
+        return shown.size, shown.sum()
+
+    def holding(self, value: Array) -> "Site":
+        """The site with another value in its draw's place."""
+        message = {**self.message, "value": value, "intermediates": []}
+        return replace(self, value=value, message=message, intermediates=())
 
 
 def sample_sites(trace: Trace) -> dict[str, Site]:
-    """The sample sites of a trace, each with the plates around it under the key `"plates"`."""
-    full_sizes = {name: site["args"][0] for name, site in trace.items() if site["type"] == "plate"}
-    return {
-        name: {
-            **site,
-            "plates": tuple(
-                Plate(frame.name, frame.dim, frame.size, full_sizes.get(frame.name, frame.size))
-                for frame in site["cond_indep_stack"]
-            ),
-        }
-        for name, site in trace.items()
-        if site["type"] == "sample"
-    }
+    """The sample sites of a trace."""
+    sizes = {name: msg["args"][0] for name, msg in trace.items() if msg["type"] == "plate"}
+    return {name: _site(msg, sizes) for name, msg in trace.items() if msg["type"] == "sample"}
 
 
 def deterministic_sites(trace: Trace) -> list[str]:
     """The names of what is computed and not drawn."""
-    return [name for name, site in trace.items() if site["type"] == "deterministic"]
+    return [name for name, message in trace.items() if message["type"] == "deterministic"]
 
 
 def subsamples(trace: Trace) -> dict[str, Array]:
     """The indices that plates have drawn, for another run over the same rows."""
-    return {name: site["value"] for name, site in trace.items() if site["type"] == "plate"}
+    return {name: msg["value"] for name, msg in trace.items() if msg["type"] == "plate"}
 
 
-def log_prob_of(site: Site) -> Array:
-    """The unscaled log-probability at the draw, zero where a mask hides it."""
-    # A flow's log-determinant is exact only along the path that the draw has taken. A folded
-    # distribution hands intermediates out and does not take them.
-    if site["intermediates"] and not isinstance(elementwise(site["fn"]), FoldedDistribution):
-        return site["fn"].log_prob(site["value"], site["intermediates"])
-    return site["fn"].log_prob(site["value"])
-
-
-def unmasked(site: Site) -> Site:
-    """The site without the masks of handlers around it."""
-    return {**site, "fn": _unmasked(site["fn"])}
-
-
-def plates_of(site: Site) -> tuple[Plate, ...]:
-    """The plates around a site."""
-    return site["plates"]
-
-
-def is_factor(fn: Distribution) -> bool:
-    """Whether `fn` is what `numpyro.factor` leaves in a trace, which is no distribution."""
-    # A plate expands it, and a mask wraps it.
-    while isinstance(fn, ExpandedDistribution | MaskedDistribution):
-        fn = fn.base_dist
-    return isinstance(fn, Unit)
-
-
-def count_elements(site: Site, shape: tuple[int, ...]) -> tuple[int, Array | None]:
-    """The number of elements of a site, and how many of them no mask hides.
-
-    Args:
-        site: The site.
-        shape: That of its log-probabilities.
-
-    Returns:
-        Counts of plate elements, or of the entries of each where a mask tells them apart; `None`
-        for the second where there is no mask.
-    """
-    fn, masks, depth = site["fn"], [], 0
-    inside: tuple[int, ...] = ()
-    while isinstance(fn, Independent | MaskedDistribution | ExpandedDistribution):
-        if isinstance(fn, MaskedDistribution):
-            masks.append((jnp.asarray(fn._mask, bool), depth))
-            inside = tuple(fn.batch_shape[len(fn.batch_shape) - depth :])
-        elif isinstance(fn, Independent):
-            depth += fn.reinterpreted_batch_ndims
-        fn = fn.base_dist
-    if not masks:
-        return math.prod(shape), None
-    shown = jnp.ones((*shape, *inside), bool)
-    for mask, depth in masks:
-        shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-    return shown.size, shown.sum()
-
-
-def _unmasked(fn: Distribution) -> Distribution:
-    if isinstance(fn, MaskedDistribution):
-        return _unmasked(fn.base_dist)
-    if isinstance(fn, ExpandedDistribution):
-        return _unmasked(fn.base_dist).expand(fn.batch_shape)
-    return fn
+def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int]) -> Site:
+    # What NumPyro keeps under private names, or we do in its place, is read here alone.
+    infer = message["infer"] or {}
+    return Site(
+        name=message["name"],
+        fn=message["fn"],
+        value=message["value"],
+        is_observed=message["is_observed"],
+        plates=tuple(
+            Plate(frame.name, frame.dim, frame.size, full_sizes.get(frame.name, frame.size))
+            for frame in message["cond_indep_stack"]
+        ),
+        scale=1.0 if message["scale"] is None else message["scale"],
+        is_auxiliary=bool(infer.get("is_auxiliary")),
+        wants_enumeration=infer.get("enumerate") == "parallel",
+        enumerate_dim=infer.get("_enumerate_dim"),
+        places=infer.get("_enumerated_places", {}),
+        message=message,
+        intermediates=message["intermediates"],
+    )

@@ -6,21 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from numpyro.distributions import MaskedDistribution
 
 from entropy_core.checks import check_outside
-from numpyro_entropy.entropies.wrappers import elementwise
+from entropy_core.traces.sites import Pair
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.pairs import get_traces
-from numpyro_entropy.traces.sites import Trace, sample_sites
+from numpyro_entropy.traces.pairs import trace_pair
 
 
-def outside_support(model_trace: Trace) -> dict[str, Array]:
+def outside_support(pair: Pair) -> dict[str, Array]:
     """How many elements of its batch are outside its support, for each observed site not masked."""
     return {
-        name: jnp.sum(~jnp.asarray(site["fn"].support(site["value"])))
-        for name, site in sample_sites(model_trace).items()
-        if site["is_observed"] and not isinstance(elementwise(site["fn"]), MaskedDistribution)
+        name: jnp.sum(~jnp.asarray(site.fn.support(site.value)))
+        for name, site in pair.model.items()
+        if site.is_observed and not site.is_masked
     }
 
 
@@ -42,8 +40,7 @@ def check_observations(
 
     @jax.jit
     def outside(params: Params, batch: Array) -> dict[str, Array]:
-        traces, _ = get_traces(rng_key, params, model, guide, (batch,), {})
-        return outside_support(traces[0])
+        return outside_support(trace_pair(rng_key, params, model, guide, (batch,)))
 
     for start in range(0, len(data), batch_size):
         # The last batch begins earlier, so that it has the size that has been compiled.

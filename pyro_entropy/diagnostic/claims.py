@@ -1,26 +1,25 @@
 """What the theorem claims for each site of a Pyro model: the derivatives that it asks for."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
-from pyro import poutine
-from pyro.distributions.util import scale_and_mask
-from pyro.infer.enum import get_importance_trace
-from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.traces.plates import find_data_plate
-from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms
 from pyro_entropy.diagnostic.linearised import Params, linearise
-from pyro_entropy.elbos.base import check_reparameterised
 from pyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
-from pyro_entropy.traces.batches import arguments_of, evaluating
-from pyro_entropy.traces.enumerated import enumerated_places, enumerating, read_enumeration
-from pyro_entropy.traces.sites import sample_sites
+from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.pairs import (
+    check_reparameterised,
+    enumerating,
+    evaluating,
+    params_of,
+    trace_pair,
+)
 from pyro_entropy.traces.terms import all_terms
 
 
@@ -89,20 +88,22 @@ class Explanation:
     ) -> None:
         self.model, self.guide = model, guide
         self.num_particles, self.data_plate = num_particles, data_plate
-        self._pair: tuple[Callable, Callable, int | float] | None = None
+        self._drawn: tuple[Callable, Callable, int | float] | None = None
         self._evidence = MeanEvidence()
 
     @torch.enable_grad()
     def add(self, args: tuple) -> None:
         """Takes in a batch; the first one decides at which draws directions are looked for."""
-        if self._pair is None:
+        if self._drawn is None:
             self._params = _params(self.model, self.guide, args)
-            self._pair = enumerating(self.model, self.guide, args)
-            self._at = linearise(*self._pair[:2], self._params, args)
-        found = [
-            _evidence(*self._pair, self._params, args, self.data_plate)
+            self._drawn = enumerating(self.model, self.guide, args)
+            self._at = linearise(*self._drawn[:2], self._params, args)
+        model, guide, nesting = self._drawn
+        pairs = (
+            trace_pair(model, guide, args, max_plate_nesting=nesting)
             for _ in range(self.num_particles)
-        ]
+        )
+        found = [_evidence(pair, self._params, self.data_plate) for pair in pairs]
         num_data = len(args[0]) if args and isinstance(args[0], Tensor) else 1
         self._evidence.add(found, num_data)
 
@@ -115,31 +116,17 @@ class Explanation:
 
 def _params(model: Callable, guide: Callable, args: tuple) -> Params:
     """The unconstrained parameters that SVI would train."""
-    with poutine.trace(param_only=True) as capture:
-        guide_trace = poutine.trace(guide).get_trace(*args)
-        poutine.replay(model, trace=guide_trace)(*args)
-    sites: dict[str, Any] = capture.trace.nodes
-    found = {name: site["value"].unconstrained() for name, site in sites.items()}
+    found = params_of(model, guide, args)
     trained = {n: p for n, p in found.items() if p.requires_grad and p.is_floating_point()}
     if not trained:
         raise ValueError(expected("parameters that can be trained", "model` and `guide", "none"))
     return trained
 
 
-def _evidence(
-    model: Callable,
-    guide: Callable,
-    max_plate_nesting: int | float,
-    params: Params,
-    args: tuple,
-    data_plate: str | None,
-) -> Evidence:
-    model_trace, guide_trace = get_importance_trace(
-        "flat", max_plate_nesting, model, guide, args, {}
-    )
-    check_reparameterised(guide_trace)
-    sites, untreated = all_terms(model_trace, guide_trace)
-    terms = elbo_terms(sites, data_plate)
+def _evidence(pair: Pair, params: Params, data_plate: str | None) -> Evidence:
+    check_reparameterised(pair.guide)
+    pair = all_terms(pair)
+    terms = elbo_terms(pair.records, data_plate)
     grads: tuple[Tensor | None, ...] = (None,) * len(params)
     # Where all sites are left out of the sums, nothing is left to differentiate.
     if isinstance(terms.elbo, Tensor):
@@ -150,29 +137,22 @@ def _evidence(
     return Evidence(
         torch.cat([g.flatten() for g in flat]).double().cpu().numpy(),
         {name: value.item() for name, value in terms.residuals.items()},
-        _base_measures(model_trace, guide_trace, sites, data_plate),
-        dict(untreated),
+        {name: value.item() for name, value in _base_measures(pair, data_plate).items()},
+        dict(pair.untreated),
     )
 
 
-def _base_measures(
-    model_trace: Trace, guide_trace: Trace, sites: list[SiteTerms], data_plate: str | None
-) -> dict[str, float]:
+def _base_measures(pair: Pair, data_plate: str | None) -> dict[str, Tensor]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
-    model_sites, found = sample_sites(model_trace), []
-    for record in sites:
+    plate, found = find_data_plate(pair.records, data_plate), {}
+    for record in pair.records:
         if record.role not in ("prior", "decoder"):
             continue
-        site = model_sites[record.name]
-        at_draw = log_base_measure(site["fn"], site["value"])
-        mean = mean_log_base_measure(site["fn"])
+        site = pair.model[record.name]
+        at_draw, mean = log_base_measure(site.fn, site.value), mean_log_base_measure(site.fn)
         if at_draw is not None and mean is not None:
-            found.append((record, site, scale_and_mask(at_draw - mean, mask=site["mask"])))
-    if not found:
-        return {}
-    # Few models have such a site: for them alone the enumerated sites are weighed once more.
-    enumeration = read_enumeration(model_sites, sample_sites(guide_trace))
-    plate = find_data_plate(sites, data_plate)
-    num_data = plate.full_size if plate else 1
-    means = ((r, enumeration.mean(values, enumerated_places(site))) for r, site, values in found)
-    return {record.name: record.total(values).item() / num_data for record, values in means}
+            values = site.spread(at_draw - mean)
+            if pair.enumeration is not None:
+                values = pair.enumeration.mean(values, site.places)
+            found[record.name] = record.total(values) / (plate.full_size if plate else 1)
+    return found

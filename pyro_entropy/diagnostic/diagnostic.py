@@ -6,7 +6,6 @@ from typing import Any
 import pyro
 import torch
 from pyro.infer import ELBO
-from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
 from torch import Tensor
 
@@ -17,11 +16,12 @@ from entropy_core.results.groups import CollapseThresholds
 from entropy_core.theory.claims import TOLERANCE
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import TraceTerms, joined, map_arrays, summed
+from entropy_core.traces.sites import Pair
 from pyro_entropy.diagnostic.claims import Explanation
 from pyro_entropy.diagnostic.monitor import Monitor
-from pyro_entropy.traces.batches import arguments_of, evaluating
-from pyro_entropy.traces.enumerated import enumerating
+from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.latents import latent_terms
+from pyro_entropy.traces.pairs import enumerating, evaluating, pair_of, trace_pair
 from pyro_entropy.traces.terms import all_terms
 
 
@@ -153,7 +153,7 @@ class EntropySumDiagnostic:
             ValueError: If the guide lacks a latent site of the model that is not enumerated.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
-        sums.add([self._read(model_trace, guide_trace)])
+        sums.add([self._read(pair_of(model_trace, guide_trace))])
         return self.report(sums)
 
     def monitor(self) -> Monitor:
@@ -167,11 +167,11 @@ class EntropySumDiagnostic:
     def _accumulate(
         self, batches: Tensor | Iterable, batch_size: int, also: Callable[[tuple], None] | None
     ) -> Accumulator:
-        sums, pair = Accumulator(self.thresholds.kl_epsilon), None
+        sums, drawn = Accumulator(self.thresholds.kl_epsilon), None
         with evaluating(self.model, self.guide):
             for args in arguments_of(batches, batch_size):
-                pair = pair or enumerating(self.model, self.guide, args)
-                sums.add([self._particle(*pair, args) for _ in range(self.num_particles)])
+                drawn = drawn or enumerating(self.model, self.guide, args)
+                sums.add([self._particle(*drawn, args) for _ in range(self.num_particles)])
                 if also:
                     also(args)
         return sums
@@ -179,21 +179,16 @@ class EntropySumDiagnostic:
     def _particle(
         self, model: Callable, guide: Callable, max_plate_nesting: int | float, args: tuple
     ) -> TraceTerms:
-        return self._read(*get_importance_trace("flat", max_plate_nesting, model, guide, args, {}))
+        return self._read(trace_pair(model, guide, args, max_plate_nesting=max_plate_nesting))
 
-    def _read(self, model_trace: Trace, guide_trace: Trace) -> TraceTerms:
-        sites, untreated = all_terms(
-            model_trace,
-            guide_trace,
-            closed_form=self.closed_form,
-            entropy_samples=self.entropy_samples,
-        )
-        plate = find_data_plate(sites, self.data_plate)
-        latents, without_rows = latent_terms(model_trace, guide_trace, plate)
+    def _read(self, pair: Pair) -> TraceTerms:
+        pair = all_terms(pair, closed_form=self.closed_form, entropy_samples=self.entropy_samples)
+        plate = find_data_plate(pair.records, self.data_plate)
+        latents, without_rows = latent_terms(pair, plate)
         terms = TraceTerms(
-            sites=tuple(summed(site, plate) for site in sites),
+            sites=tuple(summed(record, plate) for record in pair.records),
             latents=latents,
-            untreated=joined(untreated, without_rows),
+            untreated=joined(pair.untreated, without_rows),
             data_plate=plate,
         )
         return map_arrays(_to_numpy, terms)

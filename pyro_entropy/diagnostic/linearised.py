@@ -1,20 +1,19 @@
 """The derivatives of all distributions of a Pyro model and guide, as the claims ask for them."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from pyro import poutine
 from torch import Tensor
-from torch.distributions import Laplace, MultivariateNormal, Normal
+from torch.distributions import Distribution, Laplace, MultivariateNormal, Normal
 
 from entropy_core.theory.claims import Linearised
-from entropy_core.theory.directions import Jacobian, sampled_rows
+from entropy_core.theory.directions import Array, Jacobian, sampled_rows
+from entropy_core.theory.rows import RowReader, Rows, natural_targets, read_rows, rescalings
 from pyro_entropy.entropies.natural import natural_parameters, parameters_of
 from pyro_entropy.entropies.wrappers import unwrapped
 from pyro_entropy.traces.autoguides import folded
-from pyro_entropy.traces.sites import Site, sample_sites
+from pyro_entropy.traces.pairs import trace_guide, trace_model
 
 Params = dict[str, Tensor]
 
@@ -28,134 +27,108 @@ def linearise(model: Callable, guide: Callable, params: Params, args: tuple) -> 
         params: The unconstrained parameters by name.
         args: The arguments of both.
     """
-    guide_trace = poutine.trace(guide).get_trace(*args)
-    fixed, draws = guide_trace.copy(), {}
-    for name, site in sample_sites(guide_trace).items():
-        draws[name] = site["value"].detach().requires_grad_(site["value"].is_floating_point())
-        fixed.nodes[name] = cast(Any, {**site, "value": draws[name]})
-    model_trace = poutine.trace(poutine.replay(model, trace=fixed)).get_trace(*args)
-    model_sites = sample_sites(model_trace)
-    guide_sites = folded(sample_sites(guide_trace), model_sites)
-    found = _rows(model_sites, guide_sites)
-    leaves = [*params.values(), *(z for z in draws.values() if z.requires_grad)]
-    num_params = sum(p.numel() for p in params.values())
-
-    # The product with a vector of weights is linear in it, and its derivative the other product.
-    weights = torch.zeros_like(found.values, requires_grad=True)
-    pulled = _flat_grad(found.values, leaves, weights, create_graph=True)
-
-    def vjp(rows: np.ndarray) -> np.ndarray:
-        seed = torch.as_tensor(rows).to(found.values)
-        return _numpy(_flat_grad(found.values, leaves, seed))[:num_params]
-
-    def push(tangent: Tensor) -> np.ndarray:
-        if not pulled.requires_grad:
-            return np.zeros(len(found.values))
-        (change,) = torch.autograd.grad(pulled, weights, tangent, retain_graph=True)
-        return _numpy(change)
-
-    def jvp(direction: np.ndarray) -> np.ndarray:
-        tangent = torch.zeros_like(pulled)
-        tangent[:num_params] = torch.as_tensor(direction).to(tangent)
-        return push(tangent)
-
-    natural, reasons, rescaling = {}, {}, {}
-    values = _numpy(found.values)
-    for name, site in model_sites.items():
-        where = found.slices.get(("natural", name))
-        if where is None:
-            reasons[name] = f"{type(unwrapped(site['fn'])).__name__} has no natural parameters"
-            continue
-        natural[name] = np.zeros(len(values))
-        natural[name][where] = values[where]
-    offset = num_params
-    for name, z in draws.items():
-        if not z.requires_grad:
-            continue
-        tangent = torch.zeros_like(pulled)
-        size, start, offset = z.numel(), offset, offset + z.numel()
-        if name not in model_sites or ("guide", name) not in found.slices:
-            continue
-        prior = unwrapped(model_sites[name]["fn"])
-        if not isinstance(prior, Normal | MultivariateNormal | Laplace):
-            continue
-        rows = slice(found.slices["natural", name].start, found.slices["kept", name].stop)
-        latents = [draw for draw in draws.values() if draw.requires_grad]
-        if _flat_grad(found.values[rows].sum(), latents, None).any():
-            continue
-        centre = prior.mean.detach()
-        if torch.broadcast_shapes(centre.shape, z.shape) != z.shape:
-            # As the prior of a component, which has a centre for each value of another site.
-            continue
-        tangent[start : start + size] = (z.detach() - centre).flatten()
-        target = -push(tangent)
-        for (role, _), where in found.slices.items():
-            if role == "guide":
-                target[where] = 0
-        target[rows] = 0
-        scaled = _numpy(_scaled_guide(guide_sites[name], centre))
-        target[found.slices["guide", name]] = scaled
-        rescaling[name] = target, 1.0 if isinstance(prior, Laplace) else 2.0
+    drawn = trace_guide(guide, args)
+    draws = {
+        name: site.value.detach().requires_grad_(site.value.is_floating_point())
+        for name, site in drawn.sites.items()
+    }
+    held = {name: site.holding(draws[name]) for name, site in drawn.sites.items()}
+    model_sites = trace_model(model, args, values={**drawn.rows, **held})
+    guide_sites = folded(drawn.sites, model_sites)
+    found = read_rows(model_sites, guide_sites, _READER)
+    live = {name: z for name, z in draws.items() if z.requires_grad}
+    rows = _LinearRows(found, params, live)
+    values = _numpy(rows.values)
+    natural, reasons = natural_targets(model_sites, values, found.slices, _READER)
+    rescaling = rescalings(
+        model_sites,
+        guide_sites,
+        found.slices,
+        _READER,
+        draws={name: z.detach() for name, z in live.items()},
+        push=rows.push,
+        depends=rows.depends,
+        to_numpy=_numpy,
+    )
     arrays = {name: _numpy(p) for name, p in params.items()}
-    jacobian = Jacobian(jvp, vjp, len(values))
+    jacobian = Jacobian(rows.jvp, rows.vjp, len(values))
     return Linearised(list(model_sites), arrays, jacobian, natural, rescaling, reasons)
 
 
-class _Rows(NamedTuple):
-    values: Tensor
-    slices: dict[tuple[str, str], slice]
+class _LinearRows:
+    """The products of the rows' derivatives, by parameters and by draws."""
+
+    def __init__(self, rows: Rows, params: Params, draws: Params) -> None:
+        self.values = torch.cat(rows.parts)
+        self.draws = draws
+        self.leaves = [*params.values(), *draws.values()]
+        self.num_params = sum(p.numel() for p in params.values())
+        # The product with a vector of weights is linear in it, and its derivative the other one.
+        self.weights = torch.zeros_like(self.values, requires_grad=True)
+        self.pulled = _flat_grad(self.values, self.leaves, self.weights, create_graph=True)
+
+    def vjp(self, weights: Array) -> Array:
+        """From weights of the rows to a gradient of the parameters."""
+        seed = torch.as_tensor(weights).to(self.values)
+        return _numpy(_flat_grad(self.values, self.leaves, seed))[: self.num_params]
+
+    def jvp(self, direction: Array) -> Array:
+        """From a direction of the parameters to the change of the rows."""
+        tangent = torch.zeros_like(self.pulled)
+        tangent[: self.num_params] = torch.as_tensor(direction).to(tangent)
+        return self._push(tangent)
+
+    def push(self, name: str, change: Tensor) -> Array:
+        """The change of the rows where the draw of a site changes."""
+        tangent, start = torch.zeros_like(self.pulled), self.num_params
+        for other, z in self.draws.items():
+            if other == name:
+                tangent[start : start + z.numel()] = change.flatten()
+            start += z.numel()
+        return self._push(tangent)
+
+    def depends(self, where: slice) -> bool:
+        """Whether some rows depend on any of the draws."""
+        draws = list(self.draws.values())
+        return bool(_flat_grad(self.values[where].sum(), draws, None).any())
+
+    def _push(self, tangent: Tensor) -> Array:
+        if not self.pulled.requires_grad:
+            return np.zeros(len(self.values))
+        (change,) = torch.autograd.grad(self.pulled, self.weights, tangent, retain_graph=True)
+        return _numpy(change)
 
 
-def _rows(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> _Rows:
-    """The parameters of all distributions, those of each kind divided by their size."""
-    parts: list[Tensor] = []
-    slices: dict[tuple[str, str], slice] = {}
-    count = 0
-
-    def add(role: str, name: str, tensors: Iterable[Tensor]) -> None:
-        nonlocal count
-        start = count
-        for tensor in tensors:
-            if tensor.is_floating_point():
-                parts.append(_sampled(tensor / _size(tensor)))
-                count += len(parts[-1])
-        slices[role, name] = slice(start, count)
-
-    for name, site in model_sites.items():
-        natural = natural_parameters(site["fn"])
-        if natural is None:
-            add("kept", name, parameters_of(site["fn"]))
-        else:
-            add("natural", name, natural.scaled)
-            add("kept", name, natural.kept)
-    for name, site in guide_sites.items():
-        fn = unwrapped(site["fn"])
-        if isinstance(fn, Normal | MultivariateNormal):
-            add("guide", name, _location_and_scale(fn))
-        else:
-            add("kept guide", name, parameters_of(site["fn"]))
-    return _Rows(torch.cat(parts), slices)
+def _location_and_scale(fn: Distribution) -> tuple[Tensor, Tensor] | None:
+    fn = unwrapped(fn)
+    if isinstance(fn, Normal):
+        return fn.loc, fn.scale
+    return (fn.loc, fn.scale_tril) if isinstance(fn, MultivariateNormal) else None
 
 
-def _scaled_guide(site: Site, centre: Tensor) -> Tensor:
-    """What scaling the draws of a guide's site about `centre` does to its rows."""
-    loc, scale = _location_and_scale(unwrapped(site["fn"]))
-    changes = (loc - centre.expand(loc.shape)) / _size(loc), scale / _size(scale)
-    return torch.cat([_sampled(change) for change in changes])
+def _centre_and_power(fn: Distribution) -> tuple[Tensor, float] | None:
+    fn = unwrapped(fn)
+    if not isinstance(fn, Normal | MultivariateNormal | Laplace):
+        return None
+    return fn.mean.detach(), 1.0 if isinstance(fn, Laplace) else 2.0
 
 
-def _location_and_scale(fn: Any) -> tuple[Tensor, Tensor]:
-    return fn.loc, fn.scale if isinstance(fn, Normal) else fn.scale_tril
-
-
-def _size(tensor: Tensor) -> Tensor:
-    size = tensor.detach().square().mean().sqrt()
-    return torch.where(size > 0, size, torch.ones_like(size))
-
-
-def _sampled(tensor: Tensor) -> Tensor:
+def _flat(tensor: Tensor, like: Tensor) -> Tensor:
+    size = like.detach().square().mean().sqrt()
+    scaled = tensor / torch.where(size > 0, size, torch.ones_like(size))
     # Of a large distribution some of the rows do.
-    return tensor.flatten()[torch.as_tensor(sampled_rows(tensor.numel()), device=tensor.device)]
+    return scaled.flatten()[torch.as_tensor(sampled_rows(tensor.numel()), device=tensor.device)]
+
+
+_READER = RowReader(
+    natural=natural_parameters,
+    parameters=parameters_of,
+    location_and_scale=_location_and_scale,
+    centre_and_power=_centre_and_power,
+    name=lambda fn: type(unwrapped(fn)).__name__,
+    flat=_flat,
+    is_floating=torch.is_floating_point,
+)
 
 
 def _flat_grad(

@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, Normal
 
-from entropy_core.elbos.edvae import AggregateEntropy, check_aggregate
+from entropy_core.elbos.edvae import (
+    AggregateEntropy,
+    check_aggregate,
+    mixture_entropy,
+    moment_entropy,
+)
 from pyro_entropy.entropies.wrappers import elementwise
-from pyro_entropy.traces.normals import log_det
+from pyro_entropy.operations import OPERATIONS
 
 
 def aggregate_entropy(
@@ -46,18 +51,9 @@ def aggregate_entropy(
     """
     check_aggregate(tuple(q.batch_shape), num_data, estimator)
     if estimator == "moment":
-        return _moment_entropy(q)
-    log_prob, batch_size = pairwise_log_prob(q, z), len(z)
-    if estimator == "stratified":
-        # The weight of the other components, and what their own has beside it.
-        log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
-        own = -math.log(num_data) - log_weight
-        log_prob = log_prob + own * torch.eye(batch_size).to(log_prob)
-    else:
-        log_weight = -math.log(batch_size)
-    if estimator == "weighted":
-        log_weight -= math.log(num_data)
-    return -log_sum_exp(log_prob).mean() - log_weight
+        loc = q.mean.reshape(len(q.mean), -1)
+        return moment_entropy(_mean_covariance(q, loc), loc, OPERATIONS)
+    return mixture_entropy(pairwise_log_prob(q, z), num_data, estimator, OPERATIONS)
 
 
 def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
@@ -89,19 +85,7 @@ def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
     return torch.addmm(constants, torch.cat(draws, -1), torch.cat(components, -1).T)
 
 
-def log_sum_exp(values: Tensor) -> Tensor:
-    """`log sum_j exp(values_ij)`; terms that are not seen in the sum have no gradient."""
-    largest = values.detach().max(-1, keepdim=True).values
-    # A CPU takes many times as long over numbers that underflow.
-    return (values - largest).clamp(min=-80).exp().sum(-1).log() + largest.squeeze(-1)
-
-
-def _moment_entropy(q: Distribution) -> Tensor:
-    loc = q.mean.reshape(len(q.mean), -1)
+def _mean_covariance(q: Distribution, loc: Tensor) -> Tensor:
     if isinstance(q, MultivariateNormal):
-        within = q.covariance_matrix.mean(0)
-    else:
-        within = torch.diag(q.variance.reshape(loc.shape).mean(0))
-    deviations = loc - loc.mean(0)
-    covariance = within + deviations.T @ deviations / len(loc)
-    return 0.5 * (len(covariance) * math.log(2 * math.pi * math.e) + log_det(covariance))
+        return q.covariance_matrix.mean(0)
+    return torch.diag(q.variance.reshape(loc.shape).mean(0))

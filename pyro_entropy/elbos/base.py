@@ -1,28 +1,22 @@
-"""What all objectives of this package share: traces in, terms out, in the host's own interface."""
+"""What all objectives of this package share: a pair in, a bound out, by the host's interface."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from pyro.infer import ELBO
-from pyro.infer.enum import get_importance_trace
-from pyro.poutine import Trace
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from entropy_core.checks import expected
-from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import average, elbo_terms
-from pyro_entropy.traces.sites import sample_sites
+from pyro_entropy.traces.pairs import check_reparameterised, trace_pair
 from pyro_entropy.traces.terms import site_terms
-
-# Those of the model and of the guide come first.
-Traces = tuple[Trace, ...]
 
 
 class TermsELBO(ELBO):
-    """Base of the objectives that are sums of the terms of `pyro_entropy.traces.terms`.
+    """Base of the objectives that are sums of the terms of a pair.
 
     A subclass holds its formula, `bound`, and says in `no_claim` where the theorem makes none at
     its stationary points. All arguments are those of `pyro.infer.ELBO`, and two more.
@@ -32,9 +26,6 @@ class TermsELBO(ELBO):
         data_plate: The name of the plate over data points, for `terms`; needed only where two
             crossed plates both hold all data.
     """
-
-    # Keyword arguments of a loss that are its own, and neither the model's nor the guide's.
-    call_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -49,8 +40,8 @@ class TermsELBO(ELBO):
         self.data_plate = data_plate
 
     @abstractmethod
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
-        """The objective to maximise, from one pair of traces and its records; a scalar, in nats."""
+    def bound(self, pair: Pair) -> Tensor:
+        """The objective to maximise, from one pair and its records; a scalar, in nats."""
 
     @property
     def no_claim(self) -> str | None:
@@ -101,15 +92,11 @@ class TermsELBO(ELBO):
             ValueError: If the guide lacks a latent site of the model.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
-        kwargs, _ = self._split(kwargs)
-        terms = [
-            self._terms(self._sites(traces, entropies=True), traces)
-            for traces in self._get_traces(model, guide, args, kwargs)
-        ]
-        return average(terms)
+        pairs = self._get_traces(model, guide, args, kwargs)
+        return average([self._terms(self._read(pair, entropies=True)) for pair in pairs])
 
-    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> Any:
-        return elbo_terms(sites, self.data_plate)
+    def _terms(self, pair: Pair) -> Any:
+        return elbo_terms(pair.records, self.data_plate)
 
     def _check(self, loss: float) -> None:
         """Refuses the loss of a particle that no step may be taken with."""
@@ -117,33 +104,18 @@ class TermsELBO(ELBO):
     def _particle_losses(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> Iterator[Tensor]:
-        kwargs, options = self._split(kwargs)
-        num_traces = 1 if self.vectorize_particles else self.num_particles
-        for traces in self._get_traces(model, guide, args, kwargs):
-            yield -self.bound(self._sites(traces), traces, **options) / num_traces
+        for pair in self._get_traces(model, guide, args, kwargs):
+            yield -self.bound(self._read(pair)) / self._num_traces
 
-    def _split(self, kwargs: dict) -> tuple[dict, dict]:
-        options = {name: kwargs[name] for name in self.call_options if name in kwargs}
-        return {name: kwargs[name] for name in kwargs if name not in options}, options
+    @property
+    def _num_traces(self) -> int:
+        return 1 if self.vectorize_particles else self.num_particles
 
-    def _sites(self, traces: Traces, *, entropies: bool = False) -> list[SiteTerms]:
-        return site_terms(*traces[:2], closed_form=self.closed_form, entropies=entropies)
+    def _read(self, pair: Pair, *, entropies: bool = False) -> Pair:
+        return site_terms(pair, closed_form=self.closed_form, entropies=entropies)
 
-    def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Traces:
-        traces = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
-        check_reparameterised(traces[1])
-        return traces
-
-
-def check_reparameterised(guide_trace: Trace) -> None:
-    """Refuses a guide whose draws have no gradient.
-
-    Raises:
-        NotImplementedError: If a site that is not enumerated has no reparameterised draws.
-    """
-    for name, site in sample_sites(guide_trace).items():
-        drawn = not site["is_observed"] and site["infer"].get("_enumerate_dim") is None
-        if drawn and not site["fn"].has_rsample:
-            raise NotImplementedError(
-                expected("reparameterised draws", "guide", f"site '{name}', {site['fn']}")
-            )
+    # The host's name for what runs a pair; its own objectives return the traces.
+    def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Pair:
+        pair = trace_pair(model, guide, args, kwargs, max_plate_nesting=self.max_plate_nesting)
+        check_reparameterised(pair.guide)
+        return pair

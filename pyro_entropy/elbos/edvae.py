@@ -1,27 +1,29 @@
 """The bound in four terms: reconstruction, mutual information, entropy and cross-entropy."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from entropy_core.checks import expected
+from entropy_core.elbos import edvae
 from entropy_core.elbos.edvae import (
     AggregateEntropy,
     EDVAETerms,
     EDVAEWeights,
     MutualInformation,
     check_edvae,
+    edvae_bound,
+    edvae_terms,
 )
 from entropy_core.traces.batch import BatchSites, batch_sites
-from entropy_core.traces.records import SiteTerms
-from entropy_core.traces.sums import elbo, elbo_terms
+from entropy_core.traces.sites import Pair
 from pyro_entropy.elbos.aggregate import aggregate_entropy
-from pyro_entropy.elbos.base import TermsELBO, Traces
-from pyro_entropy.traces.sites import sample_sites, subsamples
+from pyro_entropy.elbos.base import TermsELBO
+from pyro_entropy.operations import OPERATIONS
+from pyro_entropy.traces.pairs import trace_guide
 
 
 class EDVAE_ELBO(TermsELBO):
@@ -98,15 +100,10 @@ class EDVAE_ELBO(TermsELBO):
         self.positives = positives
         self.weights = EDVAEWeights(*weights)
 
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
+    def bound(self, pair: Pair) -> Tensor:
         """The bound, in nats, summed over the plates and scaled as the host does."""
-        batch, w = batch_sites(sites, self.data_plate), self.weights
-        information, entropy = self._estimates(batch, traces)
-        return (
-            w.reconstruction * elbo(batch.others)
-            + batch.scale * (w.aggregate_entropy * entropy - w.mutual_information * information)
-            + w.cross_entropy * elbo([batch.prior])
-        )
+        batch = batch_sites(pair.records, self.data_plate)
+        return edvae_bound(batch, *self._estimates(batch, pair), self.weights)
 
     @property
     def no_claim(self) -> str | None:
@@ -115,41 +112,28 @@ class EDVAE_ELBO(TermsELBO):
             return None
         return "the entropy-decomposed bound is another objective"
 
-    def _terms(self, sites: Sequence[SiteTerms], traces: Traces) -> EDVAETerms:
-        batch, w = batch_sites(sites, self.data_plate), self.weights
-        information, entropy = self._estimates(batch, traces)
-        reconstruction_term = batch.per_datum(batch.others)
-        cross_entropy = -batch.per_datum([batch.prior])
-        return EDVAETerms(
-            bound=w.reconstruction * reconstruction_term
-            - w.mutual_information * information
-            + w.aggregate_entropy * entropy
-            - w.cross_entropy * cross_entropy,
-            reconstruction_term=reconstruction_term,
-            mutual_information=information,
-            aggregate_entropy=entropy,
-            cross_entropy=cross_entropy,
-            elbo=elbo_terms(sites, self.data_plate).elbo,
-        )
+    def _terms(self, pair: Pair) -> EDVAETerms:
+        batch = batch_sites(pair.records, self.data_plate)
+        return edvae_terms(batch, *self._estimates(batch, pair), self.weights)
 
-    def _estimates(self, batch: BatchSites, traces: Traces) -> tuple[Tensor, Tensor]:
+    def _estimates(self, batch: BatchSites, pair: Pair) -> tuple[Tensor, Tensor]:
         """The mutual information, and the entropy of the aggregate posterior."""
-        site = sample_sites(traces[1])[batch.encoder.name]
+        site = pair.guide[batch.encoder.name]
         entropy = aggregate_entropy(
-            site["fn"], site["value"], batch.plate.full_size, self.aggregate_entropy
+            site.fn, site.value, batch.plate.full_size, self.aggregate_entropy
         )
-        if self.mutual_information == "aggregate":
+        if pair.positive is None:
             return entropy - batch.per_datum([batch.encoder]), entropy
-        positive = sample_sites(traces[2])[batch.encoder.name]["value"]
-        return info_nce(site["value"], positive, self.temperature), entropy
+        positive = pair.positive[batch.encoder.name].value
+        return info_nce(site.value, positive, self.temperature), entropy
 
-    def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Traces:
-        traces = super()._get_trace(model, guide, args, kwargs)
+    def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Pair:
+        pair = super()._get_trace(model, guide, args, kwargs)
         if self.mutual_information == "aggregate":
-            return traces
+            return pair
         # The same rows, where the guide draws a subsample by itself.
-        positive = poutine.trace(poutine.replay(guide, trace=subsamples(traces[1])))
-        return *traces, positive.get_trace(*self._positive_args(args), **kwargs)
+        positive = trace_guide(guide, self._positive_args(args), kwargs, values=pair.rows)
+        return replace(pair, positive=positive.sites)
 
     def _positive_args(self, args: tuple) -> tuple:
         if callable(self.positives):
@@ -168,7 +152,7 @@ def info_nce(z: Tensor, positive: Tensor, temperature: float = 1.0) -> Tensor:
     Args:
         z: Draws of `q(z|x_i)`, of shape `(B, ...)`.
         positive: Draws of `q(z|x_i^+)`, of the same shape.
-        temperature: By what the critic is divided.
+        temperature: The divisor of the critic.
 
     Returns:
         A scalar, in nats; at most `log B`.
@@ -178,5 +162,4 @@ def info_nce(z: Tensor, positive: Tensor, temperature: float = 1.0) -> Tensor:
         >>> info_nce(z, z).item()  # log 2
         0.6931...
     """
-    scores = z.reshape(len(z), -1) @ positive.reshape(len(z), -1).T / temperature
-    return math.log(len(z)) + torch.log_softmax(scores, -1).diagonal().mean()
+    return edvae.info_nce(z, positive, temperature, OPERATIONS)

@@ -1,21 +1,19 @@
 """The importance weighted bound, with its three gradient estimators."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer import ELBO
-from pyro.poutine import Trace
 from pyro.util import warn_if_nan
 from torch import Tensor
 
 from entropy_core.elbos.iwae import Gradient, IWAETerms, check_particles
 from entropy_core.traces.importance import LogWeights, log_weights
 from entropy_core.traces.records import PARTICLES
-from pyro_entropy.elbos.base import check_reparameterised
-from pyro_entropy.traces.sites import sample_sites, subsamples
+from entropy_core.traces.sites import Pair
+from pyro_entropy.traces.pairs import Values, check_reparameterised, trace_guide, trace_pair
 from pyro_entropy.traces.terms import site_terms
 
 
@@ -178,7 +176,7 @@ class IWAE_ELBO(ELBO):
     def _chunks(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> Iterator["_Chunk"]:
-        subsample = Trace()
+        rows: Values = {}
         for start in range(0, self.num_particles, self.chunk_size):
             size = min(self.chunk_size, self.num_particles - start)
 
@@ -187,40 +185,39 @@ class IWAE_ELBO(ELBO):
                     return fn
                 return pyro.plate(PARTICLES, size, dim=-int(self.max_plate_nesting))(fn)
 
-            def traces(replayed: Trace, particles: Callable = particles) -> tuple[Trace, Trace]:
-                replayed_guide = poutine.replay(particles(guide), trace=replayed)
-                return self._get_trace(particles(model), replayed_guide, args, kwargs)
-
-            if self.gradient == "plain" or not torch.is_grad_enabled():
-                model_trace, draws = traces(subsample)
-                yield self._chunk(model_trace, draws, [], [])
-            else:
-                replayed = poutine.replay(particles(guide), trace=subsample)
-                draws = poutine.trace(replayed).get_trace(*args, **kwargs)
-                check_reparameterised(draws)
-                fixed, live, leaves = draws.copy(), [], []
-                for name, site in sample_sites(draws).items():
-                    if not site["is_observed"]:
-                        live.append(site["value"])
-                        leaves.append(site["value"].detach().requires_grad_())
-                        fixed.nodes[name] = cast(Any, {**site, "value": leaves[-1]})
-                yield self._chunk(*traces(fixed), live, leaves)
+            pair = particles(model), particles(guide)
+            live: dict[str, Tensor] = {}
+            leaves: dict[str, Tensor] = {}
+            held: Values = rows
+            if self.gradient != "plain" and torch.is_grad_enabled():
+                drawn = trace_guide(pair[1], args, kwargs, values=rows)
+                check_reparameterised(drawn.sites)
+                live = {n: s.value for n, s in drawn.sites.items() if not s.is_observed}
+                leaves = {n: z.detach().requires_grad_() for n, z in live.items()}
+                sites = {name: drawn.sites[name].holding(leaf) for name, leaf in leaves.items()}
+                held = {**drawn.rows, **sites}
+            traced = self._get_trace(*pair, args, kwargs, held)
+            yield self._chunk(traced, list(live.values()), list(leaves.values()))
             # All particles see the same subsample.
-            subsample = subsamples(draws)
+            rows = traced.rows
 
     def _get_trace(
-        self, model: Callable, guide: Callable, args: tuple, kwargs: dict
-    ) -> tuple[Trace, Trace]:
-        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
-        check_reparameterised(guide_trace)
-        replayed = poutine.replay(model, trace=guide_trace)
-        return poutine.trace(replayed).get_trace(*args, **kwargs), guide_trace
+        self,
+        model: Callable,
+        guide: Callable,
+        args: tuple,
+        kwargs: dict,
+        values: Values | None = None,
+    ) -> Pair:
+        pair = trace_pair(
+            model, guide, args, kwargs, max_plate_nesting=self.max_plate_nesting, values=values
+        )
+        check_reparameterised(pair.guide)
+        return pair
 
-    def _chunk(
-        self, model_trace: Trace, guide_trace: Trace, draws: list[Tensor], leaves: list[Tensor]
-    ) -> "_Chunk":
-        sites = site_terms(model_trace, guide_trace, closed_form=False, entropies=False)
-        weights = log_weights(sites, self.data_plate)
+    def _chunk(self, pair: Pair, draws: list[Tensor], leaves: list[Tensor]) -> "_Chunk":
+        pair = site_terms(pair, closed_form=False, entropies=False)
+        weights = log_weights(pair.records, self.data_plate)
         values = weights.values
         return _Chunk(values if values.ndim > 1 else values[None], weights, draws, leaves)
 

@@ -1,23 +1,22 @@
 """The ELBO with variances replaced by their optimum on the batch."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from entropy_core.checks import check_choice, expected
-from entropy_core.elbos.profiled import check_full
+from entropy_core.elbos.profiled import check_forms, optimal_variance, profiled, sites_to_profile
 from entropy_core.traces.batch import batch_plate
 from entropy_core.traces.records import SiteTerms
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import ELBOTerms, average, elbo, elbo_terms, is_mean_field
-from pyro_entropy.elbos.base import TermsELBO, Traces
+from pyro_entropy.elbos.base import TermsELBO
 from pyro_entropy.entropies.wrappers import elementwise
-from pyro_entropy.traces.normals import log_det, normal_of, rows
-from pyro_entropy.traces.sites import Site, sample_sites
+from pyro_entropy.operations import OPERATIONS
+from pyro_entropy.traces.normals import normal_of, rows
+from pyro_entropy.traces.sites import Site
 
 Moments = dict[str, Tensor]
 
@@ -65,15 +64,11 @@ class Profiled_ELBO(TermsELBO):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_particles, **kwargs)
-        check_choice(prior, (None, "diagonal", "full"), "prior")
-        check_choice(decoder, (None, "scalar", "diagonal", "full"), "decoder")
-        if prior is None and decoder is None:
-            raise ValueError(expected("a site to profile", "prior` or `decoder", None))
-        self.forms = {"prior": prior, "decoder": decoder}
+        self.forms = check_forms(prior, decoder)
 
-    def bound(self, sites: Sequence[SiteTerms], traces: Traces, **options: Any) -> Tensor:
-        """The bound of one pair of traces, in nats, summed over the plates and scaled."""
-        return elbo(self._profiled(sites, self._moments(sites, traces)))
+    def bound(self, pair: Pair) -> Tensor:
+        """The bound of one pair, in nats, summed over the plates and scaled."""
+        return elbo(self._profiled(pair, self._moments(pair)))
 
     @property
     def no_claim(self) -> str | None:
@@ -90,9 +85,9 @@ class Profiled_ELBO(TermsELBO):
             ValueError: As `differentiable_loss` does.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
-        particles, moments = self._particles(model, guide, args, kwargs, entropies=True)
+        pairs, moments = self._particles(model, guide, args, kwargs, entropies=True)
         return average(
-            [elbo_terms(self._profiled(sites, moments), self.data_plate) for sites in particles]
+            [elbo_terms(self._profiled(pair, moments), self.data_plate) for pair in pairs]
         )
 
     def variances(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Moments:
@@ -106,9 +101,9 @@ class Profiled_ELBO(TermsELBO):
     def _particle_losses(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> Iterator[Tensor]:
-        particles, moments = self._particles(model, guide, args, kwargs)
+        pairs, moments = self._particles(model, guide, args, kwargs)
         # One graph for all particles, since they share the variances.
-        yield -torch.stack([elbo(self._profiled(sites, moments)) for sites in particles]).mean()
+        yield -torch.stack([elbo(self._profiled(pair, moments)) for pair in pairs]).mean()
 
     def _particles(
         self,
@@ -118,65 +113,40 @@ class Profiled_ELBO(TermsELBO):
         kwargs: dict,
         *,
         entropies: bool = False,
-    ) -> tuple[list[list[SiteTerms]], Moments]:
-        traces = list(self._get_traces(model, guide, args, kwargs))
-        particles = [self._sites(pair, entropies=entropies) for pair in traces]
-        found = [self._moments(*pair) for pair in zip(particles, traces, strict=True)]
+    ) -> tuple[list[Pair], Moments]:
+        traced = list(self._get_traces(model, guide, args, kwargs))
+        pairs = [self._read(pair, entropies=entropies) for pair in traced]
+        found = [self._moments(pair) for pair in pairs]
         moments = {name: torch.stack([m[name] for m in found]).mean(0) for name in found[0]}
-        return particles, moments
+        return pairs, moments
 
-    def _moments(self, sites: Sequence[SiteTerms], traces: Traces) -> Moments:
+    def _moments(self, pair: Pair) -> Moments:
         """The mean over the batch of `E_q[(v - loc)^2]`, for each site to profile."""
-        model_sites, guide_sites = (sample_sites(trace) for trace in traces[:2])
-        plate = batch_plate(sites, self.data_plate)
+        plate = batch_plate(pair.records, self.data_plate)
         found = {}
-        for record in sites:
-            form = self.forms.get(record.role)
-            if form is None or plate not in record.plates:
-                continue
-            if getattr(record.handler_scale, "ndim", 0):
-                got = f"an array around site '{record.name}'"
-                raise ValueError(expected("one number for each `scale` handler", "model", got))
-            site = model_sites[record.name]
+        for record, form in sites_to_profile(pair.records, plate, self.forms):
+            site = pair.model[record.name]
             loc = normal_of(site, "model").mean
             closed = record.role == "prior" and self.closed_form
-            mean_field = closed and is_mean_field(record.name, model_sites, guide_sites)
-            q = _normal_or_none(guide_sites[record.name]) if mean_field else None
-            deviations = rows(site, (site["value"] if q is None else q.mean) - loc)
-            if form == "full":
-                check_full(deviations.shape, record.name, drawn=q is None)
-                moments = deviations.mT @ deviations / len(deviations)
-                if isinstance(q, MultivariateNormal):
-                    moments = moments + q.covariance_matrix.flatten(0, -3).mean(0)
-                elif q is not None:
-                    moments = moments + torch.diag(rows(site, q.variance).mean(0))
-            else:
-                moments = (deviations**2).mean(0)
-                if q is not None:
-                    moments = moments + rows(site, q.variance).mean(0)
-            # One number for all dimensions has an entry for each, so that their count is known.
-            found[record.name] = moments.mean().expand_as(moments) if form == "scalar" else moments
-        if not found:
-            raise ValueError(expected("a site to profile in the data plate", "model", "none"))
+            mean_field = closed and is_mean_field(record.name, pair.model, pair.guide)
+            q = _normal_or_none(pair.guide[record.name]) if mean_field else None
+            deviations = rows(site, (site.value if q is None else q.mean) - loc)
+            spread = None if q is None else _mean_spread(site, q, form)
+            found[record.name] = optimal_variance(deviations, spread, form, record.name, OPERATIONS)
         return found
 
-    def _profiled(self, sites: Sequence[SiteTerms], moments: Moments) -> list[SiteTerms]:
-        """The records with the profiled variances: a site adds minus its entropy."""
-
-        def profiled(site: SiteTerms) -> SiteTerms:
-            found = moments[site.name]
-            log_variance = log_det(found) if found.ndim == 2 else found.log().sum()
-            entropy = 0.5 * (len(found) * math.log(2 * math.pi * math.e) + log_variance)
-            values = entropy.expand(site.term.shape)
-            return replace(site, term=-values, entropy=values)
-
-        return [
-            profiled(site) if self.forms.get(site.role) and site.name in moments else site
-            for site in sites
-        ]
+    def _profiled(self, pair: Pair, moments: Moments) -> list[SiteTerms]:
+        return profiled(pair.records, moments, self.forms, OPERATIONS)
 
 
 def _normal_or_none(site: Site) -> Any:
     # The squares of another guide's draws are taken as they come.
-    fn = elementwise(site["fn"])
-    return fn if isinstance(fn, Normal | MultivariateNormal) and site["mask"] is None else None
+    fn = elementwise(site.fn)
+    return fn if isinstance(fn, Normal | MultivariateNormal) and site.mask is None else None
+
+
+def _mean_spread(site: Site, q: Any, form: str | None) -> Tensor:
+    """The mean of a guide's variances over the batch, or of its covariances."""
+    if form == "full" and isinstance(q, MultivariateNormal):
+        return q.covariance_matrix.flatten(0, -3).mean(0)
+    return rows(site, q.variance).mean(0)

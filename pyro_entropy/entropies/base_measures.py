@@ -1,13 +1,11 @@
 """Base measures that are not constant, and what the theorem leaves of their sites."""
 
-import pyro.distributions as dist
 from jaxtyping import Float
-from pyro.distributions.torch_distribution import MaskedDistribution
-from pyro.distributions.util import scale_and_mask, sum_rightmost
 from torch import Tensor
 from torch.distributions import Distribution
 
 from pyro_entropy.entropies.counts import counts_log_base_measure, counts_mean_log_base_measure
+from pyro_entropy.entropies.wrappers import rewrap, unwrap
 
 
 def log_base_measure(fn: Distribution, value: Tensor) -> Float[Tensor, "*batch"] | None:
@@ -19,17 +17,14 @@ def log_base_measure(fn: Distribution, value: Tensor) -> Float[Tensor, "*batch"]
     units: nats.
 
     Example:
+        >>> import pyro.distributions as dist
         >>> import torch
         >>> log_base_measure(dist.Poisson(torch.ones(2)).to_event(1), torch.tensor([2.0, 3.0]))
         tensor(-2.4849)
     """
-    if isinstance(fn, MaskedDistribution):
-        measure = log_base_measure(fn.base_dist, value)
-        return None if measure is None else scale_and_mask(measure, mask=fn._mask)
-    if isinstance(fn, dist.Independent):
-        measure = log_base_measure(fn.base_dist, value)
-        return None if measure is None else sum_rightmost(measure, fn.reinterpreted_batch_ndims)
-    return counts_log_base_measure(fn, value)
+    leaf, layers = unwrap(fn)
+    measure = counts_log_base_measure(leaf, value)
+    return None if measure is None else rewrap(measure, layers)
 
 
 def mean_log_base_measure(fn: Distribution) -> Float[Tensor, "*batch"] | None:
@@ -38,15 +33,11 @@ def mean_log_base_measure(fn: Distribution) -> Float[Tensor, "*batch"] | None:
     Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
 
     Example:
+        >>> import pyro.distributions as dist
         >>> import torch
         >>> mean_log_base_measure(dist.Poisson(torch.ones(2)).to_event(1)).item()
         -0.6096...
     """
-    if isinstance(fn, MaskedDistribution):
-        measure = mean_log_base_measure(fn.base_dist)
-        return None if measure is None else scale_and_mask(measure, mask=fn._mask)
-    if isinstance(fn, dist.Independent):
-        measure = mean_log_base_measure(fn.base_dist)
-        return None if measure is None else sum_rightmost(measure, fn.reinterpreted_batch_ndims)
-    measure = counts_mean_log_base_measure(fn)
-    return None if measure is None else measure.expand(fn.batch_shape)
+    leaf, layers = unwrap(fn)
+    measure = counts_mean_log_base_measure(leaf)
+    return None if measure is None else rewrap(measure.expand(leaf.batch_shape), layers)

@@ -1,7 +1,7 @@
 """Entropies in closed form of distributions for which the host has none.
 
 A table of one formula a class: a new distribution is a function and a line. Wrappers, mixtures and
-transformed distributions, whose entropies come from those of others, are in `entropies.py`.
+transformed distributions, whose entropies come from those of others, are in `composed.py`.
 """
 
 import math
@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
 
 from pyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
+from pyro_entropy.entropies.families import family
 
 
 def formula_entropy(fn: Distribution) -> Tensor | None:
@@ -28,10 +29,8 @@ def formula_entropy(fn: Distribution) -> Tensor | None:
         >>> formula_entropy(dist.SoftLaplace(0.0, torch.tensor(1.0))).item()  # log(2 pi)
         1.8378...
     """
-    for base in type(fn).__mro__:
-        if base in FORMULAS:
-            return FORMULAS[base](fn)
-    return None
+    formula = family(fn, FORMULAS)
+    return None if formula is None else formula(fn)
 
 
 def _asymmetric_laplace(fn: Any) -> Tensor:

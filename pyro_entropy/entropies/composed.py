@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyro_entropy.entropies.closed_forms import formula_entropy
+from pyro_entropy.entropies.families import belongs_to
 
 Entropy = Callable[[Distribution], Tensor | None]
 
@@ -37,9 +38,9 @@ def composed_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
         fn: A distribution, not wrapped by `to_event`, a mask or a plate.
         entropy_of: The entropy in closed form of a part, or `None`.
     """
-    if isinstance(fn, dist.MaskedMixture):
+    if belongs_to(fn, dist.MaskedMixture):
         return _masked_mixture_entropy(fn, entropy_of)
-    if isinstance(fn, dist.ZeroInflatedDistribution):
+    if belongs_to(fn, dist.ZeroInflatedDistribution):
         return _zero_inflated_entropy(fn, entropy_of)
     entropy = formula_entropy(fn)
     if entropy is None and all(map(_has_constant_jacobian, getattr(fn, "transforms", ()))):
@@ -78,8 +79,10 @@ def base_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
 
     Shape: the batch shape of `fn`; units: nats.
     """
+    if not belongs_to(fn, td.TransformedDistribution):
+        return None
     # A straight-through or folded distribution has another density than its transforms say.
-    if getattr(type(fn), "log_prob", None) is not td.TransformedDistribution.log_prob:
+    if type(fn).log_prob is not td.TransformedDistribution.log_prob:
         return None
     entropy = entropy_of(fn.base_dist)
     return None if entropy is None else sum_rightmost(entropy, entropy.dim() - len(fn.batch_shape))

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import pyro.distributions as dist
 import torch
 from jaxtyping import Float
-from pyro.distributions.torch_distribution import MaskedDistribution
-from pyro.distributions.util import scale_and_mask, sum_rightmost
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
@@ -14,7 +12,15 @@ from entropy_core.traces.records import Method
 from pyro_entropy.distributions.discretized import Discretized
 from pyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from pyro_entropy.entropies.counts import counts_entropy
-from pyro_entropy.entropies.wrappers import elementwise
+from pyro_entropy.entropies.families import belongs_to, has_own, overrides_density
+from pyro_entropy.entropies.wrappers import (
+    elementwise,
+    rewrap,
+    rewrap_errors,
+    spread,
+    unwrap,
+    unwrapped,
+)
 
 NO_ENTROPY = (dist.Unit, dist.ImproperUniform)
 
@@ -49,60 +55,27 @@ def entropy_estimate(fn: Distribution, num_samples: int) -> EntropyEstimate:
         >>> entropy_estimate(fn, 10).method
         'change of variables'
     """
-    if isinstance(fn, MaskedDistribution):
-        values, error, method = entropy_estimate(fn.base_dist, num_samples)
-        mask = fn._mask
-        return EntropyEstimate(
-            scale_and_mask(values, mask=mask), scale_and_mask(error, mask=mask), method
-        )
-    if isinstance(fn, dist.Independent):
-        num_dims = fn.reinterpreted_batch_ndims
-        values, error, method = entropy_estimate(fn.base_dist, num_samples)
-        # The draws of the parts are independent.
-        error = sum_rightmost(error**2, num_dims).sqrt()
-        return EntropyEstimate(sum_rightmost(values, num_dims), error, method)
     closed = closed_entropy(fn)
     if closed is not None:
         return EntropyEstimate(closed, torch.zeros_like(closed), "closed form")
-    zeros = torch.zeros(fn.batch_shape)
-    if isinstance(fn, NO_ENTROPY):
-        return EntropyEstimate(zeros, zeros, "none")
-    try:
-        base = base_entropy(fn, closed_entropy)
-        if base is not None:
-            mean, error = _mean_and_error(_sampled_log_det(fn, num_samples))
-            return EntropyEstimate(base + mean, error, "change of variables")
-        return EntropyEstimate(*sampled_entropy_and_error(fn, num_samples), "sampled")
-    except NotImplementedError:
-        return EntropyEstimate(zeros, zeros, "none")
+    leaf, layers = unwrap(fn)
+    values, error, method = _drawn_entropy(spread(leaf, fn), num_samples)
+    return EntropyEstimate(rewrap(values, layers), rewrap_errors(error, layers), method)
 
 
 def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
     """The entropy of `fn` in closed form, or `None` where neither the host nor we have one.
 
-    Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
+    Of a subclass that overrides `log_prob` the inherited entropy is not its own. Masked elements
+    count zero. Shape: the batch shape of `fn`; units: nats.
 
     Example:
         >>> closed_entropy(dist.Normal(0.0, torch.ones(2)).to_event(1)).item()
         2.8378...
     """
-    if isinstance(fn, MaskedDistribution):
-        entropy = closed_entropy(fn.base_dist)
-        return None if entropy is None else scale_and_mask(entropy, mask=fn._mask)
-    if isinstance(fn, dist.Independent):
-        entropy = closed_entropy(fn.base_dist)
-        return None if entropy is None else sum_rightmost(entropy, fn.reinterpreted_batch_ndims)
-    if isinstance(fn, Discretized):
-        # A sum over hundreds of levels for each variable: fresh draws cost far less.
-        return None
-    # The host's own sums over all counts for each variable.
-    entropy = counts_entropy(fn)
-    if entropy is None:
-        try:
-            entropy = fn.entropy()
-        except NotImplementedError:
-            entropy = composed_entropy(fn, closed_entropy)
-    return None if entropy is None else entropy.expand(fn.batch_shape)
+    leaf, layers = unwrap(fn)
+    entropy = _closed_entropy(leaf)
+    return None if entropy is None else rewrap(entropy.expand(leaf.batch_shape), layers)
 
 
 def sampled_entropy(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch"]:
@@ -134,6 +107,7 @@ def closed_cross_entropy(
 ) -> Float[Tensor, "*batch"] | None:
     """`E_q[log p] = -(KL(q || p) + H[q])`, or `None` where no KL divergence is registered.
 
+    `None` too where one of the two overrides `log_prob`, since the divergence is that of its base.
     The mask of `p` applies, that of `q` does not. Where the host has a KL divergence but no entropy
     for `q`, `H[q]` is taken at `value`. Shape: the batch shape; units: nats.
 
@@ -142,18 +116,18 @@ def closed_cross_entropy(
         >>> closed_cross_entropy(q, p, torch.zeros(())).item()  # -(log(2 pi) + 4) / 2
         -2.9189...
     """
-    if isinstance(q, MaskedDistribution):
-        return closed_cross_entropy(q.base_dist, p, value)
-    if isinstance(p, MaskedDistribution):
-        term = closed_cross_entropy(q, p.base_dist, value)
-        return None if term is None else scale_and_mask(term, mask=p._mask)
-    if isinstance(q, dist.Independent) and isinstance(p, dist.Independent):
-        num_dims = q.reinterpreted_batch_ndims
-        if num_dims == p.reinterpreted_batch_ndims:
-            term = closed_cross_entropy(q.base_dist, p.base_dist, value)
-            return None if term is None else sum_rightmost(term, num_dims)
+    num_dims = min(_event_dims(q), _event_dims(p))
+    (q_part, _), (p_part, layers) = unwrap(q, num_dims), unwrap(p, num_dims)
+    term = _cross_entropy(q_part, p_part, value)
+    if term is None:
+        return None
+    term = rewrap(term, layers)
+    return term.expand(torch.broadcast_shapes(term.shape, q.batch_shape, p.batch_shape))
+
+
+def _cross_entropy(q: Any, p: Any, value: Tensor) -> Tensor | None:
     # For a Delta the draw is the exact expectation, and log_density is the guide's, not a KL's.
-    if isinstance(elementwise(q), dist.Delta):
+    if isinstance(elementwise(q), dist.Delta) or overrides_density(q) or overrides_density(p):
         return None
     if isinstance(q, dist.MultivariateNormal) and isinstance(elementwise(p), dist.Normal):
         # The host has no divergence of a full from a diagonal normal distribution, and none is
@@ -165,6 +139,44 @@ def closed_cross_entropy(
         return None
     entropy = closed_entropy(q)
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
+
+
+def _event_dims(fn: Distribution) -> int:
+    return sum(layer.event_dims for layer in unwrap(fn)[1])
+
+
+def _closed_entropy(fn: Distribution) -> Tensor | None:
+    if isinstance(fn, Discretized):
+        # A sum over hundreds of levels for each variable: fresh draws cost far less.
+        return None
+    # The host's own sums over all counts for each variable.
+    entropy = counts_entropy(fn)
+    if entropy is None:
+        entropy = _hosts_entropy(fn)
+    return composed_entropy(fn, closed_entropy) if entropy is None else entropy
+
+
+def _hosts_entropy(fn: Any) -> Tensor | None:
+    if not has_own(fn, "entropy"):
+        return None
+    try:
+        return fn.entropy()
+    except NotImplementedError:
+        return None
+
+
+def _drawn_entropy(fn: Distribution, num_samples: int) -> EntropyEstimate:
+    zeros = torch.zeros(fn.batch_shape)
+    if belongs_to(unwrapped(fn), *NO_ENTROPY):
+        return EntropyEstimate(zeros, zeros, "none")
+    try:
+        base = base_entropy(fn, closed_entropy)
+        if base is not None:
+            mean, error = _mean_and_error(_sampled_log_det(fn, num_samples))
+            return EntropyEstimate(base + mean, error, "change of variables")
+        return EntropyEstimate(*sampled_entropy_and_error(fn, num_samples), "sampled")
+    except NotImplementedError:
+        return EntropyEstimate(zeros, zeros, "none")
 
 
 def _sampled_log_det(fn: Any, num_samples: int) -> Tensor:

@@ -1,12 +1,16 @@
 """Natural parameters of Pyro distributions, written so that the base measure is constant."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pyro.distributions as dist
 import torch
+import torch.distributions as td
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
+from pyro_entropy.entropies.families import family
 from pyro_entropy.entropies.wrappers import unwrapped
 
 
@@ -25,8 +29,8 @@ class Natural(NamedTuple):
 def natural_parameters(fn: Distribution) -> Natural | None:
     """The natural parameters of `fn`, or `None` where it is of no exponential family.
 
-    Luecke 2022, Def. 1. Of a Poisson or binomial distribution, whose base measure is not constant,
-    they belong to its pseudo-entropy.
+    Luecke 2022, Def. 1. A subclass with a `log_prob` of its own is another distribution. Of a
+    Poisson or binomial one, whose base measure is not constant, they belong to its pseudo-entropy.
 
     Shape: each has the batch and event shape of what `fn` is made of.
 
@@ -35,8 +39,8 @@ def natural_parameters(fn: Distribution) -> Natural | None:
         (tensor(12.), tensor(-2.))
     """
     fn = unwrapped(fn)
-    found = _NATURAL.get(type(fn).__name__)
-    return None if found is None else found(fn)
+    read = family(fn, _NATURAL)
+    return None if read is None else read(fn)
 
 
 def parameters_of(fn: Distribution) -> tuple[Tensor, ...]:
@@ -45,7 +49,7 @@ def parameters_of(fn: Distribution) -> tuple[Tensor, ...]:
     if isinstance(fn, dist.MixtureSameFamily):
         parts = fn.mixture_distribution, fn.component_distribution
         return tuple(value for part in parts for value in parameters_of(part))
-    if isinstance(fn, torch.distributions.TransformedDistribution):
+    if isinstance(fn, td.TransformedDistribution):
         inner = tuple(
             value
             for transform in fn.transforms
@@ -61,30 +65,34 @@ def _centred(logits: Tensor) -> Tensor:
     return logits - logits.mean(-1, keepdim=True)
 
 
-_NATURAL: dict[str, Any] = {
-    "Normal": lambda fn: Natural((fn.loc / fn.scale**2, -0.5 / fn.scale**2)),
-    "MultivariateNormal": lambda fn: Natural(
+_NATURAL: dict[type, Callable[[Any], Natural | None]] = {
+    td.Normal: lambda fn: Natural((fn.loc / fn.scale**2, -0.5 / fn.scale**2)),
+    td.MultivariateNormal: lambda fn: Natural(
         ((fn.precision_matrix @ fn.loc[..., None])[..., 0], fn.precision_matrix)
     ),
-    "LogNormal": lambda fn: Natural((fn.loc / fn.scale**2 - 1, -0.5 / fn.scale**2)),
-    "HalfNormal": lambda fn: Natural((-0.5 / fn.scale**2,)),
-    "Bernoulli": lambda fn: Natural((fn.logits,)),
-    "ContinuousBernoulli": lambda fn: Natural((fn.logits,)),
-    "Categorical": lambda fn: Natural((_centred(fn.logits),)),
-    "OneHotCategorical": lambda fn: Natural((_centred(fn.logits),)),
-    "Geometric": lambda fn: Natural((torch.nn.functional.logsigmoid(-fn.logits),)),
-    "Gamma": lambda fn: Natural((fn.concentration - 1, -fn.rate)),
-    "InverseGamma": lambda fn: Natural((-fn.concentration - 1, -fn.rate)),
-    "Exponential": lambda fn: Natural((-fn.rate,)),
-    "Beta": lambda fn: Natural((fn.concentration1 - 1, fn.concentration0 - 1)),
-    "Dirichlet": lambda fn: Natural((fn.concentration - 1,)),
-    "Laplace": lambda fn: Natural((-1 / fn.scale,), (fn.loc,)),
-    "VonMises": lambda fn: Natural(
+    td.LogNormal: lambda fn: Natural((fn.loc / fn.scale**2 - 1, -0.5 / fn.scale**2)),
+    td.HalfNormal: lambda fn: Natural((-0.5 / fn.scale**2,)),
+    td.Bernoulli: lambda fn: Natural((fn.logits,)),
+    ContinuousBernoulli: lambda fn: Natural((fn.logits,)),
+    td.ContinuousBernoulli: lambda fn: Natural((fn.logits,)),
+    td.Categorical: lambda fn: Natural((_centred(fn.logits),)),
+    td.OneHotCategorical: lambda fn: Natural((_centred(fn.logits),)),
+    td.Geometric: lambda fn: Natural((torch.nn.functional.logsigmoid(-fn.logits),)),
+    td.Gamma: lambda fn: Natural((fn.concentration - 1, -fn.rate)),
+    td.InverseGamma: lambda fn: Natural((-fn.concentration - 1, -fn.rate)),
+    td.Exponential: lambda fn: Natural((-fn.rate,)),
+    td.Beta: lambda fn: Natural((fn.concentration1 - 1, fn.concentration0 - 1)),
+    td.Dirichlet: lambda fn: Natural((fn.concentration - 1,)),
+    td.Laplace: lambda fn: Natural((-1 / fn.scale,), (fn.loc,)),
+    td.VonMises: lambda fn: Natural(
         (fn.concentration * fn.loc.cos(), fn.concentration * fn.loc.sin())
     ),
-    "Poisson": lambda fn: Natural((fn.rate.log(),)),
-    "Binomial": lambda fn: Natural((fn.logits,), (fn.total_count,)),
-    "NegativeBinomial": lambda fn: Natural(
+    td.Poisson: lambda fn: Natural((fn.rate.log(),)),
+    td.Binomial: lambda fn: Natural((fn.logits,), (fn.total_count,)),
+    td.NegativeBinomial: lambda fn: Natural(
         (torch.nn.functional.logsigmoid(fn.logits),), (fn.total_count,)
     ),
+    # Rows without data have no density, and still the entropy of all.
+    dist.NanMaskedNormal: lambda fn: None,
+    dist.NanMaskedMultivariateNormal: lambda fn: None,
 }

@@ -10,16 +10,15 @@ import numpy as np
 import pyro
 import torch
 import xarray as xr
-from pyro import poutine
-from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
 from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
-from pyro_entropy.traces.batches import arguments_of, evaluating
-from pyro_entropy.traces.sites import is_factor, log_prob_of, plates_of, sample_sites, subsamples
+from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.pairs import evaluating, trace_pair
 
 
 @torch.no_grad()
@@ -69,18 +68,15 @@ def to_datatree(
     check_positive_int(num_draws, "num_draws")
     done: list[BatchDraws] = []
     # For each draw what holds for the whole data set.
-    shared = [Trace() for _ in range(num_draws)]
+    shared: list[dict[str, Tensor]] = [{} for _ in range(num_draws)]
     with evaluating(model, guide):
         for args in arguments_of(batches, batch_size):
             seen = []
-            for i, trace in enumerate(shared):
-                # The host's own `get_importance_trace` forgets which rows a plate has drawn.
-                guide_trace = poutine.trace(poutine.replay(guide, trace=trace)).get_trace(*args)
-                replayed = poutine.replay(model, trace=guide_trace)
-                model_trace = poutine.trace(replayed).get_trace(*args)
-                shapes, groups = _read(model_trace, guide_trace, posterior_predictive)
+            for i, values in enumerate(shared):
+                pair = trace_pair(model, guide, args, values=values)
+                shapes, groups = _read(pair, posterior_predictive)
                 if not done:
-                    shared[i] = _outside_plate(guide_trace, shapes, data_plate)
+                    shared[i] = _outside_plate(pair, shapes, data_plate)
                 seen.append(groups)
             # The data are the same in each draw.
             observed = seen[0].pop("observed_data")
@@ -96,39 +92,36 @@ def to_datatree(
     return draws.to_datatree(done, data_plate, library=pyro)
 
 
-def _read(
-    model_trace: Trace, guide_trace: Trace, predict: bool
-) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
-    nodes: dict[str, Any] = subsamples(model_trace).nodes
-    rows = {name: site["value"].tolist() for name, site in nodes.items()}
+def _read(pair: Pair, predict: bool) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
+    rows = {name: indices.tolist() for name, indices in pair.rows.items()}
     check_own_rows([name for name, value in rows.items() if value != list(range(len(value)))])
-    sites = {n: s for n, s in sample_sites(model_trace).items() if not is_factor(s["fn"])}
-    check_guide((n for n, s in sites.items() if not s["is_observed"]), sample_sites(guide_trace))
+    sites = {name: site for name, site in pair.model.items() if not site.is_factor}
+    check_guide((name for name, site in sites.items() if not site.is_observed), pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
     shapes = {}
     for name, site in sites.items():
-        fn = site["fn"]
-        shapes[name] = SiteShape(site["is_observed"], plates_of(site), len(fn.batch_shape))
-        value = site["value"].expand(fn.batch_shape + fn.event_shape)
-        if not site["is_observed"]:
+        fn = site.fn
+        shapes[name] = SiteShape(site.is_observed, site.plates, len(fn.batch_shape))
+        value = site.value.expand(fn.batch_shape + fn.event_shape)
+        if not site.is_observed:
             groups["posterior"][name] = _numpy(value)
             continue
         groups["observed_data"][name] = _numpy(value)
-        groups["log_likelihood"][name] = _numpy(log_prob_of(site).expand(fn.batch_shape))
+        groups["log_likelihood"][name] = _numpy(site.log_prob.expand(fn.batch_shape))
         if predict:
             groups["posterior_predictive"][name] = _numpy(fn.sample())
     return shapes, groups
 
 
 def _outside_plate(
-    guide_trace: Trace, shapes: dict[str, SiteShape], data_plate: str | None
-) -> Trace:
+    pair: Pair, shapes: dict[str, SiteShape], data_plate: str | None
+) -> dict[str, Tensor]:
     plate = data_plate_of(shapes, data_plate)
-    found, sites = Trace(), sample_sites(guide_trace)
-    for name, site in sites.items():
-        if not any(plate and plate.name == other.name for other in plates_of(site)):
-            found.add_node(name, **site)
-    return found
+    return {
+        name: site.value
+        for name, site in pair.guide.items()
+        if not any(plate and plate.name == other.name for other in site.plates)
+    }
 
 
 def _numpy(value: Tensor) -> np.ndarray:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 import pyro
 import torch
 import xarray as xr
-from pyro.distributions.torch_distribution import MaskedDistribution
-from pyro.infer.enum import get_importance_trace
 from torch import Tensor
 
 from entropy_core.checks import check_positive_int, expected
@@ -19,11 +17,13 @@ from entropy_core.evaluation.information import (
 )
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import LatentTerms
-from pyro_entropy.elbos.aggregate import log_sum_exp, pairwise_log_prob
+from pyro_entropy.elbos.aggregate import pairwise_log_prob
 from pyro_entropy.entropies.wrappers import elementwise
-from pyro_entropy.traces.batches import arguments_of, evaluating
+from pyro_entropy.operations import log_sum_exp
+from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.latents import latent_terms
-from pyro_entropy.traces.sites import Site, plates_of, sample_sites
+from pyro_entropy.traces.pairs import evaluating, trace_pair
+from pyro_entropy.traces.sites import Site
 from pyro_entropy.traces.terms import site_terms
 
 
@@ -77,22 +77,18 @@ def mutual_information(
     totals, parts = [], []
     with evaluating(model, guide):
         for _ in range(num_particles):
-            model_trace, guide_trace = get_importance_trace(
-                "flat", float("inf"), model, guide, args, {}
-            )
-            records = site_terms(model_trace, guide_trace, entropies=False)
-            plate = find_data_plate(records, data_plate)
-            sites = sample_sites(guide_trace)
-            check_latents(list(sites))
-            (site,) = sites.values()
-            check_latent(site["name"], plates_of(site), plate, tuple(site["fn"].batch_shape))
-            if site["mask"] is not None or isinstance(elementwise(site["fn"]), MaskedDistribution):
-                raise ValueError(expected("no masked latents", "guide", f"'{site['name']}'"))
-            rows, _ = latent_terms(model_trace, guide_trace, plate)
+            pair = site_terms(trace_pair(model, guide, args), entropies=False)
+            plate = find_data_plate(pair.records, data_plate)
+            check_latents(list(pair.guide))
+            (site,) = pair.guide.values()
+            check_latent(site.name, site.plates, plate, tuple(site.fn.batch_shape))
+            if site.is_masked:
+                raise ValueError(expected("no masked latents", "guide", f"'{site.name}'"))
+            rows, _ = latent_terms(pair, plate)
             latents: LatentTerms | None = rows[0] if rows else None
             totals.append(_total(site))
             parts.append(_parts(site) if latents else torch.zeros(0))
-    size = len(site["value"])
+    size = len(site.value)
     if latents is not None:
         latents = LatentTerms(latents.site, None, None, latents.kl.cpu().numpy(), None)
     return information_group(
@@ -101,12 +97,12 @@ def mutual_information(
 
 
 def _total(site: Site) -> Tensor:
-    log_prob = pairwise_log_prob(site["fn"], site["value"])
+    log_prob = pairwise_log_prob(site.fn, site.value)
     return (log_prob.diagonal() - log_sum_exp(log_prob)).mean() + math.log(len(log_prob))
 
 
 def _parts(site: Site) -> Tensor:
-    q, z = elementwise(site["fn"]), site["value"]
+    q, z = elementwise(site.fn), site.value
     own, size = q.log_prob(z).reshape(len(z), -1), len(z)
     sums = torch.zeros_like(own[0])
     for rows in chunks(size, own.shape[1]):

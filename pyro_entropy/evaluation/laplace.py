@@ -1,24 +1,22 @@
 """The log evidence of a Gaussian model by its decoder's Jacobian, read from its traces."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pyro import poutine
-from pyro.infer.enum import get_importance_trace
 from torch import Tensor
 from torch.autograd.functional import jvp
 from torch.distributions import Normal
 
 from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
-from entropy_core.evaluation.laplace import ConstantVariancePenalty, Linearised
+from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
-from pyro_entropy.traces.batches import arguments_of, evaluating
+from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.normals import normal_of, rows
-from pyro_entropy.traces.sites import sample_sites
+from pyro_entropy.traces.pairs import evaluating, trace_model, trace_pair
 from pyro_entropy.traces.support import outside_support
 from pyro_entropy.traces.terms import site_terms
 
@@ -64,7 +62,7 @@ def laplace_log_evidence(
         >>> laplace_log_evidence(vae.model, vae.guide, torch.rand(8, 4)).shape
         (8,)
     """
-    parts = _linearised(model, guide, batches, batch_size, data_plate)
+    parts = _gauss_newton(model, guide, batches, batch_size, data_plate)
     return np.concatenate([laplace.log_evidence(part) for part in parts])
 
 
@@ -103,42 +101,38 @@ def constant_variance_penalty(
         >>> round(penalty, 6), covariance.shape
         (0.0, (2, 2))
     """
-    parts = _linearised(model, guide, batches, batch_size, data_plate)
+    parts = _gauss_newton(model, guide, batches, batch_size, data_plate)
     return laplace.penalty(laplace.precision(part) for part in parts)
 
 
 @torch.no_grad()
-def _linearised(
+def _gauss_newton(
     model: Callable,
     guide: Callable,
     batches: Tensor | Iterable,
     batch_size: int,
     data_plate: str | None,
-) -> list[Linearised]:
+) -> list[GaussNewton]:
     with evaluating(model, guide):
         found = [
-            _linearise(model, guide, args, data_plate) for args in arguments_of(batches, batch_size)
+            _expand(model, guide, args, data_plate) for args in arguments_of(batches, batch_size)
         ]
     if not found:
         raise ValueError(expected("at least one batch", "batches", "none"))
     return found
 
 
-def _linearise(model: Callable, guide: Callable, args: tuple, data_plate: str | None) -> Linearised:
-    model_trace, guide_trace = get_importance_trace("flat", float("inf"), model, guide, args, {})
-    check_outside(outside_support(model_trace))
-    sites = site_terms(model_trace, guide_trace, entropies=False)
-    batch = batch_sites(sites, data_plate, smallest=1)
+def _expand(model: Callable, guide: Callable, args: tuple, data_plate: str | None) -> GaussNewton:
+    pair = site_terms(trace_pair(model, guide, args), entropies=False)
+    check_outside(outside_support(pair))
+    batch = batch_sites(pair.records, data_plate, smallest=1)
     latent, observed = batch.prior.name, observed_site(batch).name
-    prior = normal_of(sample_sites(model_trace)[latent], "model")
-    guide_site = sample_sites(guide_trace)[latent]
-    z = guide_site["fn"].mean
+    prior = normal_of(pair.model[latent], "model")
+    guide_site = pair.guide[latent]
+    z = guide_site.fn.mean
 
     def decoded(z: Tensor) -> tuple[Any, Any]:
-        fixed = guide_trace.copy()
-        fixed.nodes[latent] = cast(Any, {**guide_site, "value": z})
-        trace = poutine.trace(poutine.replay(model, trace=fixed)).get_trace(*args)
-        site = sample_sites(trace)[observed]
+        site = trace_model(model, args, values={**pair.rows, latent: z})[observed]
         return site, normal_of(site, "model")
 
     def means(z: Tensor) -> Tensor:
@@ -162,8 +156,8 @@ def _linearise(model: Callable, guide: Callable, args: tuple, data_plate: str | 
     parts = (
         rows(guide_site, z - prior.mean),
         covariance,
-        rows(site, site["value"] - likelihood.mean),
+        rows(site, site.value - likelihood.mean),
         rows(site, likelihood.variance),
         torch.stack(columns, -1),
     )
-    return Linearised(*(part.cpu().numpy() for part in parts))
+    return GaussNewton(*(part.cpu().numpy() for part in parts))

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
 from pyro_entropy.elbos.iwae import IWAE_ELBO
-from pyro_entropy.traces.batches import arguments_of, evaluating
-from pyro_entropy.traces.sites import subsamples
+from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.pairs import evaluating, holding, run_pair
 from pyro_entropy.traces.support import outside_support
 
 
@@ -74,14 +73,13 @@ def log_likelihood(
     parts = []
     with evaluating(model, guide):
         for args in arguments_of(batches, batch_size):
-            guide_trace = poutine.trace(guide).get_trace(*args)
-            model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args)
-            check_outside(outside_support(model_trace))
+            pair = run_pair(model, guide, args)
+            check_outside(outside_support(pair))
             # All chunks see the same data points, where a plate draws them.
-            fixed = poutine.replay(guide, trace=subsamples(guide_trace))
+            held = holding(model, pair.rows), holding(guide, pair.rows)
             sums = WeightSums(num_particles)
             for size in sizes:
-                values = bounds[size].log_weights(model, fixed, *args)
+                values = bounds[size].log_weights(*held, *args)
                 sums.add(values.cpu().numpy())
             parts.append(sums.log_likelihood())
     return LogLikelihood.concatenate(parts)

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from pyro.infer import ELBO, SVI
 from pyro.optim import Adam, PyroOptim  # type: ignore[attr-defined]
 from torch import Tensor
 
-from entropy_core.checks import check_positive_int
-from entropy_core.evaluation.selection import Count, best_of, check_latent_dims, linear_vae_bic
+from entropy_core.evaluation.selection import BaseSelector, Count
 from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.vaes.damm import LinearVAE
 from pyro_entropy.vaes.data import check_data, check_values
 
 
-class StreamingSelector:
+class StreamingSelector(BaseSelector):
     """Trains several linear VAEs on one stream, and compares them by their entropies alone.
 
     After each step `BIC = -2 N H_sum + P log N`, lower is better, where the entropy sum of the
@@ -55,10 +55,7 @@ class StreamingSelector:
         optim: PyroOptim | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        check_latent_dims(latent_dims, data_dim)
-        if num_data is not None:
-            check_positive_int(num_data, "num_data")
-        self.data_dim, self.num_data, self.count = data_dim, num_data, count
+        super().__init__(data_dim, latent_dims, num_data, count)
         self.vaes = {
             h: LinearVAE(data_dim, h, initial_log_variance=initial_log_variance, dtype=dtype)
             for h in latent_dims
@@ -69,8 +66,6 @@ class StreamingSelector:
             h: SVI(vae.model, vae.guide, optim, loss or Standard_ELBO())
             for h, vae in self.vaes.items()
         }
-        self._bic: dict[int, float] = {}
-        self._bic_of(min(latent_dims), num_data or 1)  # to refuse a count that is not known
 
     def update(self, batch: Tensor) -> dict[int, float]:
         """Takes a step of each linear VAE.
@@ -90,22 +85,12 @@ class StreamingSelector:
         check_values(batch)
         for svi in self._svis.values():
             svi.step(batch)
-        self._bic = {h: self._bic_of(h, self.num_data or len(batch)) for h in self.vaes}
-        return dict(self._bic)
+        return self._compare(self.vaes, len(batch))
 
-    @property
-    def best(self) -> int:
-        """The number of latents with the lowest BIC after the last step.
-
-        Raises:
-            ValueError: If there was no step.
-        """
-        return best_of(self._bic)
-
-    def _bic_of(self, latent_dim: int, num_data: int) -> float:
+    def _variances(self, latent_dim: int) -> tuple[np.ndarray, float]:
         vae = self.vaes[latent_dim]
         tau, sigma = (
             part.log_variance.detach().double().exp().cpu().numpy()  # type: ignore[operator]
             for part in (vae.encoder, vae.decoder)
         )
-        return linear_vae_bic(tau, float(sigma), self.data_dim, num_data, count=self.count)
+        return tau, float(sigma)

@@ -1,10 +1,8 @@
 """Batches as the arguments of a model and a guide."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch import nn
 
 from entropy_core.checks import check_finite, check_positive_int, expected
 
@@ -32,17 +30,3 @@ def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[
             if isinstance(arg, torch.Tensor) and arg.is_floating_point():
                 check_finite(arg.detach().cpu().numpy(), "batches")
         yield args
-
-
-@contextmanager
-def evaluating(*fns: Callable) -> Iterator[None]:
-    """Modules in evaluation mode: a look at running statistics must not move them."""
-    modules = [m for fn in fns if isinstance(fn, nn.Module) for m in fn.modules()]
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode

@@ -3,42 +3,41 @@
 import math
 
 from pyro.distributions import Categorical
-from pyro.distributions.torch_distribution import MaskedDistribution
-from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from entropy_core.traces.reading import joint_sites
 from entropy_core.traces.records import LatentTerms, Plate
+from entropy_core.traces.sites import Pair
 from pyro_entropy.entropies.wrappers import elementwise
-from pyro_entropy.traces.autoguides import folded, is_point, joint_sites
-from pyro_entropy.traces.sites import Site, plates_of, sample_sites
+from pyro_entropy.traces.autoguides import folded
+from pyro_entropy.traces.sites import Site
 
 
 def latent_terms(
-    model_trace: Trace, guide_trace: Trace, data_plate: Plate | None
+    pair: Pair, data_plate: Plate | None
 ) -> tuple[tuple[LatentTerms, ...], tuple[tuple[str, str], ...]]:
     """Takes the latent sites apart into dimensions, where guide and prior factorise over them.
 
     Args:
-        model_trace: The trace of the model, replayed against `guide_trace`.
-        guide_trace: The trace of the guide.
+        pair: The pair.
         data_plate: The plate over data points.
 
     Returns:
         A record for each site that comes apart, with arrays of shape `(B, H)`, and for each other
         latent site a pair of its name and the reason why it does not.
     """
-    model_sites = sample_sites(model_trace)
-    guide_sites = folded(sample_sites(guide_trace), model_sites)
+    model_sites = pair.model
+    guide_sites = folded(pair.guide, model_sites)
     joint = joint_sites(guide_sites)
     records = []
     untreated = [
         (name, "enumerated in the model alone: it has no dimensions")
         for name, site in model_sites.items()
-        if not (site["is_observed"] or name in guide_sites)
+        if not (site.is_observed or name in guide_sites)
     ]
     for name, site in guide_sites.items():
-        if name not in model_sites or site["is_observed"]:
+        if name not in model_sites or site.is_observed:
             continue
         why, rows = _why_not(site, model_sites[name], joint, data_plate), None
         if why is None and data_plate is not None:
@@ -53,20 +52,20 @@ def latent_terms(
 def _why_not(
     site: Site, model_site: Site, joint: list[str], data_plate: Plate | None
 ) -> str | None:
-    if is_point(site):
+    if site.is_point:
         if joint:
             return f"the guide draws it together with other sites, as {', '.join(joint)}"
         return "a point: the guide has no density there, and its entropy is 0 by convention"
-    if data_plate is None or plates_of(site) != (data_plate,):
+    if data_plate is None or site.plates != (data_plate,):
         return "not in the data plate alone"
-    fn = site["fn"]
-    if site["mask"] is not None or isinstance(elementwise(fn), MaskedDistribution):
+    fn = site.fn
+    if site.is_masked:
         return "masked"
-    if site["infer"].get("_enumerate_dim") is not None:
+    if site.enumerate_dim is not None:
         return "enumerated: it has no dimensions"
     if math.prod(fn.batch_shape) != data_plate.size:
         return "more than one draw for each data point"
-    if math.prod(model_site["fn"].batch_shape) > data_plate.size:
+    if math.prod(model_site.fn.batch_shape) > data_plate.size:
         return "another prior for each value of an enumerated site"
     if isinstance(elementwise(fn), Categorical):
         return "categorical: its numbers are names, without a mean"
@@ -74,7 +73,7 @@ def _why_not(
 
 
 def _rows(site: Site, model_site: Site, size: int) -> list[Tensor] | None:
-    q, p = elementwise(site["fn"]), elementwise(model_site["fn"])
+    q, p = elementwise(site.fn), elementwise(model_site.fn)
     if q.event_shape or p.event_shape:
         return None
     try:

@@ -1,32 +1,14 @@
-"""What normal sites of a pair of traces say: means, variances and second moments, in rows."""
+"""What normal sites of a pair say: means, variances and second moments, in rows."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from entropy_core.checks import expected
+from entropy_core.traces.batch import LatentRows
 from pyro_entropy.entropies.wrappers import elementwise
 from pyro_entropy.traces.sites import Site
-
-
-class LatentRows(NamedTuple):
-    """A normal latent site under a normal prior, a row for each draw; `R` rows.
-
-    Args:
-        loc: The means of the guide's site less those of the prior, `(R, H)`.
-        variance: The variances of the guide's site, `(R, H)`, or `(H,)` where they are the same in
-            all rows by construction.
-    """
-
-    loc: Tensor
-    variance: Tensor
-
-    @property
-    def second_moments(self) -> Tensor:
-        """`E_q[(z - loc)^2]` of each latent, the mean over the batch, `(H,)`; Fyffe 2020, Eq. 4."""
-        return (self.loc**2 + self.variance).mean(0)
 
 
 def latent_rows(model_site: Site, guide_site: Site, *, constant: bool = False) -> LatentRows:
@@ -44,15 +26,15 @@ def latent_rows(model_site: Site, guide_site: Site, *, constant: bool = False) -
     p, q = normal_of(model_site, "model"), normal_of(guide_site, "guide")
     if not isinstance(q, Normal):
         what = "a normal distribution with a diagonal covariance"
-        raise ValueError(expected(what, "guide", f"site '{guide_site['name']}', {q}"))
+        raise ValueError(expected(what, "guide", f"site '{guide_site.name}', {q}"))
     loc = rows(guide_site, q.mean - p.mean)
     if not constant:
         return LatentRows(loc, rows(guide_site, q.variance))
-    num_batch_dims = len(guide_site["fn"].batch_shape)
-    scale = q.scale.expand(guide_site["fn"].batch_shape + guide_site["fn"].event_shape)
+    num_batch_dims = len(guide_site.fn.batch_shape)
+    scale = q.scale.expand(guide_site.fn.batch_shape + guide_site.fn.event_shape)
     # A scale that the batch does not enter is laid out once and repeated with a stride of zero.
     if any(scale.stride(dim) and scale.shape[dim] > 1 for dim in range(num_batch_dims)):
-        got = f"one that depends on the data at site '{guide_site['name']}'"
+        got = f"one that depends on the data at site '{guide_site.name}'"
         raise ValueError(expected("a variance that is constant over the batch", "guide", got))
     return LatentRows(loc, scale[(0,) * num_batch_dims].flatten() ** 2)
 
@@ -63,19 +45,14 @@ def normal_of(site: Site, where: str) -> Any:
     Raises:
         ValueError: If the site has another distribution, or a mask.
     """
-    fn = elementwise(site["fn"])
-    if site["mask"] is not None or not isinstance(fn, Normal | MultivariateNormal):
-        got = f"site '{site['name']}', {'masked' if site['mask'] is not None else fn}"
+    fn = elementwise(site.fn)
+    if site.mask is not None or not isinstance(fn, Normal | MultivariateNormal):
+        got = f"site '{site.name}', {'masked' if site.mask is not None else fn}"
         raise ValueError(expected("a normal distribution", where, got))
     return fn
 
 
 def rows(site: Site, values: Tensor) -> Tensor:
     """Values of a site as a matrix: a row for each element of the plates, a column a dimension."""
-    fn = site["fn"]
+    fn = site.fn
     return values.expand(fn.batch_shape + fn.event_shape).reshape(-1, fn.event_shape.numel())
-
-
-def log_det(matrix: Tensor) -> Tensor:
-    """The logarithm of the determinant of a symmetric positive definite matrix."""
-    return 2 * torch.linalg.cholesky(matrix).diagonal(dim1=-2, dim2=-1).log().sum(-1)

@@ -1,19 +1,101 @@
 """The sample sites of a Pyro trace: which there are, and what is read off one of them."""
 
 import math
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Optional
 
 import torch
-from pyro.distributions import Independent, Unit
-from pyro.distributions.torch_distribution import MaskedDistribution
+from pyro.distributions import Delta, Unit
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
+from pyro.poutine.util import site_is_subsample
 from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from entropy_core.traces.records import PARTICLES, Plate
+from entropy_core.traces.sites import BaseSite
+from pyro_entropy.entropies.wrappers import (
+    elementwise,
+    is_hidden,
+    is_masked,
+    masks_of,
+    unwrapped,
+)
 
-Site = dict[str, Any]
+
+@dataclass(frozen=True, kw_only=True)
+class Site(BaseSite):
+    """A sample site of a Pyro trace.
+
+    Args:
+        message: The host's own record of the site.
+        mask: That of the `mask` handlers around it.
+        auxiliary: The site of an automatic guide that was put into this one.
+    """
+
+    message: Mapping[str, Any] = field(repr=False)
+    mask: Tensor | bool | None = None
+    auxiliary: Optional["Site"] = None
+
+    @cached_property
+    def log_prob(self) -> Tensor:
+        """The unscaled log-probability at the draw, zero where a mask hides it."""
+        # Pyro's own objectives have computed it already; a user's bare trace may not.
+        log_prob = self.message.get("unscaled_log_prob")
+        if log_prob is None:
+            args, kwargs = self.message["args"], self.message["kwargs"]
+            log_prob = self.fn.log_prob(self.value, *args, **kwargs)
+        return scale_and_mask(log_prob, mask=self.mask)
+
+    @property
+    def is_factor(self) -> bool:
+        """Whether it is what `pyro.factor` leaves in a trace, which is no distribution."""
+        return isinstance(unwrapped(self.fn), Unit)
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether a mask stands around it, a handler's or one of its distribution."""
+        return self.mask is not None or is_masked(self.fn)
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is drawn from a `Delta`, as the sites of `AutoDelta` are."""
+        return isinstance(elementwise(self.fn), Delta)
+
+    def unmasked(self) -> "Site":
+        """The site without the masks of handlers around it."""
+        return replace(self, mask=None)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values in the shape of the log-probability, zero where a handler's mask hides them."""
+        return scale_and_mask(values.expand(self.log_prob.shape), mask=self.mask)
+
+    def count_elements(self, shape: Size) -> tuple[int, Tensor | None]:
+        """The number of elements of the site, and how many of them no mask hides.
+
+        Args:
+            shape: That of its log-probabilities.
+
+        Returns:
+            Counts of plate elements, or of the entries of each where a mask tells them apart;
+            `None` for the second where there is no mask.
+        """
+        inner, inside = masks_of(self.fn)
+        masks = (*(((self.mask, 0),) if self.mask is not None else ()), *inner)
+        if not masks:
+            return math.prod(shape), None
+        shown = torch.ones((*shape, *inside), dtype=torch.bool)
+        for mask, depth in masks:
+            mask = torch.as_tensor(mask, dtype=torch.bool).cpu()
+            shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
+        return shown.numel(), shown.sum()
+
+    def holding(self, value: Tensor) -> "Site":
+        """The site with another value in its draw's place."""
+        message = {**self.message, "value": value, "unscaled_log_prob": None}
+        return replace(self, value=value, message=message)
 
 
 def sample_sites(trace: Trace) -> dict[str, Site]:
@@ -22,93 +104,52 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
     Left out are the indices of a subsampling plate, and what `pyro.deterministic` and the
     reparameterisers leave behind: an observed site under the mask `False`.
     """
-    nodes: dict[str, Any] = trace.nodes
-    return {
-        name: site
-        for name, site in nodes.items()
-        if site["type"] == "sample" and not _is_subsample(site) and not _is_deterministic(site)
-    }
+    return {name: _site(m) for name, m in _sampled(trace).items() if not _is_deterministic(m)}
 
 
 def deterministic_sites(trace: Trace) -> list[str]:
     """The names of what is computed and not drawn."""
-    nodes: dict[str, Any] = trace.nodes
-    return [
-        name
-        for name, site in nodes.items()
-        if site["type"] == "sample" and not _is_subsample(site) and _is_deterministic(site)
-    ]
+    return [name for name, message in _sampled(trace).items() if _is_deterministic(message)]
 
 
-def subsamples(trace: Trace) -> Trace:
+def subsamples(trace: Trace) -> dict[str, Tensor]:
     """The indices that subsampling plates have drawn, for another run over the same rows."""
-    found, nodes = Trace(), cast(Any, trace.nodes)
-    for name, site in nodes.items():
-        if _is_subsample(site):
-            found.add_node(name, **site)
-    return found
+    nodes: dict[str, Any] = trace.nodes
+    return {name: message["value"] for name, message in nodes.items() if site_is_subsample(message)}
 
 
-def log_prob_of(site: Site) -> Tensor:
-    """The unscaled log-probability at the draw, zero where a mask hides it."""
-    # Pyro's own objectives have computed it already; a user's bare trace may not.
-    log_prob = site.get("unscaled_log_prob")
-    if log_prob is None:
-        log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-    return scale_and_mask(log_prob, mask=site["mask"])
+def _sampled(trace: Trace) -> dict[str, Any]:
+    nodes: dict[str, Any] = trace.nodes
+    return {
+        name: message
+        for name, message in nodes.items()
+        if message["type"] == "sample" and not site_is_subsample(message)
+    }
 
 
-def unmasked(site: Site) -> Site:
-    """The site without the masks of handlers around it."""
-    return {**site, "mask": None}
+def _is_deterministic(message: Mapping[str, Any]) -> bool:
+    return message["is_observed"] and is_hidden(message["fn"])
 
 
-def plates_of(site: Site) -> tuple[Plate, ...]:
-    """The plates around a site."""
-    return tuple(_plate_of(frame, site["fn"]) for frame in site["cond_indep_stack"])
-
-
-def is_factor(fn: Distribution) -> bool:
-    """Whether `fn` is what `pyro.factor` leaves in a trace, which is no distribution."""
-    return isinstance(fn.base_dist if isinstance(fn, MaskedDistribution) else fn, Unit)
-
-
-def count_elements(site: Site, shape: Size) -> tuple[int, Tensor | None]:
-    """The number of elements of a site, and how many of them no mask hides.
-
-    Args:
-        site: The site.
-        shape: That of its log-probabilities.
-
-    Returns:
-        Counts of plate elements, or of the entries of each where a mask tells them apart; `None`
-        for the second where there is no mask.
-    """
-    fn, masks, depth = site["fn"], [(site["mask"], 0)], 0
-    inside: tuple[int, ...] = ()
-    while isinstance(fn, Independent | MaskedDistribution):
-        if isinstance(fn, MaskedDistribution):
-            masks.append((fn._mask, depth))
-            inside = tuple(fn.batch_shape[len(fn.batch_shape) - depth :])
-        else:
-            depth += fn.reinterpreted_batch_ndims
-        fn = fn.base_dist
-    masks = [(mask, depth) for mask, depth in masks if mask is not None]
-    if not masks:
-        return math.prod(shape), None
-    shown = torch.ones((*shape, *inside), dtype=torch.bool)
-    for mask, depth in masks:
-        mask = torch.as_tensor(mask, dtype=torch.bool).cpu()
-        shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-    return shown.numel(), shown.sum()
-
-
-def _is_subsample(site: Site) -> bool:
-    return type(site.get("fn")).__name__ == "_Subsample"
-
-
-def _is_deterministic(site: Site) -> bool:
-    return site["is_observed"] and getattr(site["fn"], "_mask", None) is False
+def _site(message: Mapping[str, Any]) -> Site:
+    # What Pyro keeps under private names is read here alone.
+    infer, fn = message["infer"] or {}, message["fn"]
+    return Site(
+        name=message["name"],
+        fn=fn,
+        value=message["value"],
+        is_observed=message["is_observed"],
+        plates=tuple(_plate_of(frame, fn) for frame in message["cond_indep_stack"]),
+        scale=message["scale"],
+        mask=message["mask"],
+        is_auxiliary=bool(infer.get("is_auxiliary")),
+        wants_enumeration=infer.get("enumerate") == "parallel",
+        num_samples=infer.get("num_samples"),
+        enumerate_dim=infer.get("_enumerate_dim"),
+        # A place may be another site's further down a Markov chain: the numbers are not.
+        places={place: str(number) for place, number in infer.get("_dim_to_id", {}).items()},
+        message=message,
+    )
 
 
 def _plate_of(frame: Any, fn: Distribution) -> Plate:

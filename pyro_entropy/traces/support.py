@@ -3,24 +3,19 @@
 from collections.abc import Callable
 
 import torch
-from pyro import poutine
-from pyro.distributions.torch_distribution import MaskedDistribution
-from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.checks import check_outside
-from pyro_entropy.entropies.wrappers import elementwise
-from pyro_entropy.traces.sites import sample_sites
+from entropy_core.traces.sites import Pair
+from pyro_entropy.traces.pairs import run_pair
 
 
-def outside_support(model_trace: Trace) -> dict[str, int]:
+def outside_support(pair: Pair) -> dict[str, int]:
     """How many elements of its batch are outside its support, for each observed site not masked."""
     return {
-        name: int((~site["fn"].support.check(site["value"])).sum())
-        for name, site in sample_sites(model_trace).items()
-        if site["is_observed"]
-        and site["mask"] is None
-        and not isinstance(elementwise(site["fn"]), MaskedDistribution)
+        name: int((~site.fn.support.check(site.value)).sum())
+        for name, site in pair.model.items()
+        if site.is_observed and not site.is_masked
     }
 
 
@@ -34,6 +29,4 @@ def check_observations(model: Callable, guide: Callable, data: Tensor, batch_siz
         ValueError: If an observed site has values outside its support.
     """
     for batch in data.split(batch_size):
-        guide_trace = poutine.trace(guide).get_trace(batch)
-        model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(batch)
-        check_outside(outside_support(model_trace))
+        check_outside(outside_support(run_pair(model, guide, (batch,))))

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pyro import poutine
 from pyro.infer import ELBO, SVI
 from pyro.optim import Adam, PyroLRScheduler, PyroOptim  # type: ignore[attr-defined]
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.epochs import train
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
+from pyro_entropy.traces.pairs import params_of
 from pyro_entropy.traces.support import check_observations
 
 
@@ -140,14 +140,10 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
     Raises:
         ValueError: If the store holds another tensor under the name of a parameter.
     """
-    with poutine.trace(param_only=True) as capture, torch.no_grad():
-        guide_trace = poutine.trace(guide).get_trace(*args)
-        poutine.replay(model, trace=guide_trace)(*args)
-    sites: dict[str, Any] = capture.trace.nodes
+    with torch.no_grad():
+        params = params_of(model, guide, args)
     # The store writes "vae0$$$decoder.net.weight" for the parameter "decoder.net.weight" of "vae0".
-    trained = {
-        name.replace("$$$", "."): site["value"].unconstrained() for name, site in sites.items()
-    }
+    trained = {name.replace("$$$", "."): value for name, value in params.items()}
     for role, fn in (("model", model), ("guide", guide)):
         if isinstance(fn, nn.Module):
             for name, parameter in fn.named_parameters():

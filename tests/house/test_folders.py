@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 # A folder imports only from folders of earlier steps: between those of one step there are none.
 STEPS = {
     "entropy_core": [
-        ["checks", "files"],
+        ["checks", "files", "operations"],
         ["traces", "theory", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],
@@ -19,7 +19,7 @@ STEPS = {
     ],
 }
 SIDE = [
-    ["params", "nets"],
+    ["params", "nets", "operations"],
     ["distributions", "priors", "encoders"],
     ["entropies", "decoders"],
     ["traces", "vaes"],

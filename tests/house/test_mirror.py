@@ -8,8 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
-# Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro; and what makes
-# a pair of traces is in Pyro's pyro.infer.enum.
+# Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors.
 ONLY_FILES = {"numpyro": {"params.py", "distributions/one_hot.py"}, "pyro": set()}
 
@@ -22,6 +21,7 @@ HOST_NAMES = {
         "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
         "ContinuousBernoulli.rsample",  # `sample` in NumPyro
         "Discretized.expand",
+        "is_hidden",  # NumPyro's deterministic sites are no sample sites
         "folded",  # NumPyro's AutoNormal draws from a transformed distribution
         "log_sum_exp",  # in jax.nn
         "FloatingNormalPrior.set_moments",  # in place in Pyro, new parameters in NumPyro
@@ -36,6 +36,9 @@ HOST_NAMES = {
         "UnitGrid.check",  # `__call__` in NumPyro
         "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
         "check_param_store",  # NumPyro has no store
+        "params_of",
+        "run_pair",  # NumPyro computes densities where they are asked for
+        "holding",  # what is held goes with the parameters in NumPyro
     },
     "numpyro": {
         "ContinuousBernoulli.sample",
@@ -44,6 +47,7 @@ HOST_NAMES = {
         "BAGGINS_ELBO.loss_with_mutable_state",
         "IWAE_ELBO.loss_with_mutable_state",
         "Profiled_ELBO.loss_with_mutable_state",
+        "Standard_ELBO.loss_with_mutable_state",
         "StreamingSelector.params",  # Pyro's modules hold their own
         "TermsELBO.loss_with_mutable_state",  # numpyro.infer.ELBO's interface
         "VAE.init",  # Pyro's modules are initialised when they are made
@@ -54,6 +58,8 @@ HOST_NAMES = {
         "UnitGrid.feasible_like",
         "UnitGrid.tree_flatten",
         "apply_net",
+        "pair_shapes",  # Pyro's modules know their parameters
+        "trace_enumerated",  # two runs that are compiled as one
         "float_params",  # parameters of a Pyro module know if they can be trained
         "as_floats",
     },
@@ -61,6 +67,8 @@ HOST_NAMES = {
 
 # Signatures that differ for a reason.
 HOST_SIGNATURES = {
+    "trace_pair",  # Pyro bounds the dimensions of plates
+    "Site",  # Pyro keeps masks beside the distribution, NumPyro the path of a draw
     "check_data",  # a Pyro module knows its data_shape and its float type
     "enumerating",  # in NumPyro traces need a key and parameters
     "UnitNormLinear",  # torch's and Linen's linear layers

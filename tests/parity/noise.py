@@ -26,7 +26,6 @@ class PyroNoise(PyroMessenger):
                 msg["value"] = normal.loc + (normal.scale_tril @ noise[..., None])[..., 0]
             else:
                 msg["value"] = normal.loc + normal.scale * noise
-            msg["done"] = True
 
 
 class NumPyroNoise(NumPyroMessenger):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from entropy_core.traces.enumeration import Operations, Part, enumeration_of
+from entropy_core.traces.enumeration import Part, enumeration_of
+from tests.support.numpy_operations import NUMPY
 
-OPS = Operations(np.transpose, logsumexp, np.exp, np.where)
 RNG = np.random.default_rng(0)
 # The plate of size 4 is dimension -1; `a`, `b`, `c`, `d` have the values in -2, -3, -4, -5.
 SIZES = {-1: 4, -2: 2, -3: 3, -4: 2, -5: 2}
@@ -56,7 +56,7 @@ def expectation(values, log_weights):
 
 def test_means_over_a_chain():
     guide, model = chain()
-    found = enumeration_of(guide, model, OPS)
+    found = enumeration_of(guide, model, NUMPY)
     assert found.marginalised == {"b": "b", "c": "c", "d": "d"}
     assert not found.untreated
     weights = brute_force(guide, model, (-3, -4, -5))
@@ -67,7 +67,7 @@ def test_means_over_a_chain():
 
 def test_the_entropies_given_neighbours_add_up():
     guide, model = chain()
-    found = enumeration_of(guide, model, OPS)
+    found = enumeration_of(guide, model, NUMPY)
     total = sum(found.entropy(name).ravel() for name in "bcd")
     weights = brute_force(guide, model, (-3, -4, -5))
     posterior = weights - sum(p.log_prob for p in guide.values())
@@ -78,7 +78,7 @@ def test_what_cannot_happen_adds_nothing():
     model = {"a": part(-2, own=-2), "x": part(-1, -2)}
     impossible, possible = model["x"].log_prob
     impossible[:] = -np.inf
-    found = enumeration_of({}, model, OPS)
+    found = enumeration_of({}, model, NUMPY)
     np.testing.assert_allclose(found.mean(model["x"].log_prob, PLACES)[0], possible)
     np.testing.assert_allclose(found.entropy("a"), 0, atol=1e-12)
 
@@ -90,7 +90,7 @@ def test_a_site_inside_more_plates_is_a_product_over_them():
         "b": part(-1, -2, -3, own=-3),
         "x": part(-1, -3),
     }
-    found = enumeration_of({}, model, OPS)
+    found = enumeration_of({}, model, NUMPY)
     by_word = logsumexp(model["b"].log_prob + model["x"].log_prob, -3).sum(-1)
     posterior = model["a"].log_prob.ravel() + by_word.ravel()
     posterior = posterior - logsumexp(posterior)
@@ -105,7 +105,7 @@ def test_crossed_plates_are_listed():
         "x": Part(table(-1, -2, -3, -4), {-3: "a", -4: "b"}, frozenset({-1, -2}), None),
         "c": Part(table(-1, -5, own=-5), {-5: "c"}, frozenset({-1}), "c"),
     }
-    found = enumeration_of({}, model, OPS)
+    found = enumeration_of({}, model, NUMPY)
     assert found.untreated.keys() == {"a", "b", "x"}
     assert found.marginalised == {"c": "c"}
 
@@ -113,6 +113,6 @@ def test_crossed_plates_are_listed():
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_site_with_one_value_has_no_entropy(size):
     log_prob = np.full((size, 1), -np.log(size))
-    found = enumeration_of({}, {"a": Part(log_prob, {-2: "a"}, PLATE, "a")}, OPS)
+    found = enumeration_of({}, {"a": Part(log_prob, {-2: "a"}, PLATE, "a")}, NUMPY)
     np.testing.assert_allclose(found.entropy("a"), np.log(size))
     np.testing.assert_allclose(found.mean(log_prob, {-2: "a"}), -np.log(size))

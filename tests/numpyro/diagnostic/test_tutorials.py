@@ -14,7 +14,7 @@ from numpyro.infer import Trace_ELBO, autoguide
 from entropy_core.results.tables import ROWS
 from entropy_core.theory.closed_form import gaussian_entropy
 from numpyro_entropy import EntropySumDiagnostic
-from numpyro_entropy.traces.pairs import get_traces
+from numpyro_entropy.traces.pairs import trace_pair
 from numpyro_entropy.traces.terms import all_terms
 from tests.numpyro.models import crossed_model, initial_params
 from tests.numpyro.tutorials import LENGTHS, TUTORIALS, eight_schools, schools_data
@@ -131,9 +131,8 @@ def records_of(name):
     tutorial = TUTORIALS[name]
     (model, guide), args = tutorial.make(), tutorial.data()
     params = initial_params(model, guide, *args)
-    traces, _ = get_traces(KEY, params, model, guide, args, {})
-    records, untreated = all_terms(*traces, rng_key=KEY)
-    return {(r.role, r.name): r for r in records}, dict(untreated)
+    pair = all_terms(trace_pair(KEY, params, model, guide, args), rng_key=KEY)
+    return {(r.role, r.name): r for r in pair.records}, dict(pair.untreated)
 
 
 def test_observed_elements_are_counted_under_masks():

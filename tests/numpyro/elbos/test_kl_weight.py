@@ -15,6 +15,7 @@ from numpyro import handlers
 from numpyro.distributions import constraints
 from numpyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 
+from entropy_core.traces.sites import Pair
 from entropy_core.training import linear_annealing
 from numpyro_entropy import IWAE_ELBO, VAE1, EntropySumDiagnostic, Standard_ELBO, fit
 from numpyro_entropy.vaes.data import data_plate
@@ -133,7 +134,8 @@ def test_the_weight_may_be_traced_under_jit_and_scan(flat):
 def test_the_bound_keeps_its_float_type():
     ones = jnp.ones(B, jnp.float32)
     sites = [site("z", "prior", ones, ones), site("x", "decoder", ones, ones)]
-    found = Standard_ELBO().bound(sites, (), kl_weight=jnp.asarray(0.5, jnp.float64))
+    pair = Pair({}, {}, records=sites)
+    found = Standard_ELBO().bound(pair, kl_weight=jnp.asarray(0.5, jnp.float64))
     assert found.dtype == jnp.float32
     assert found == 1.5 * B
 

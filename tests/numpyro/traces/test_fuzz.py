@@ -11,10 +11,11 @@ import numpyro.distributions as dist
 import pytest
 from hypothesis import HealthCheck, given, settings
 from jax import random
+from numpyro.handlers import replay, seed, trace
 from numpyro.infer import Trace_ELBO
 
 from numpyro_entropy import EntropySumDiagnostic
-from numpyro_entropy.traces.pairs import get_traces
+from numpyro_entropy.traces.pairs import trace_pair
 from numpyro_entropy.traces.terms import all_terms
 from tests.support.graphs import COLUMNS, ROWS, WIDTH, Graph, graphs
 from tests.support.helpers import PARITY, STANDARD_ERRORS, assert_report_identity
@@ -89,7 +90,8 @@ def observation(family, fn, shape):
 
 def check(graph: Graph) -> None:
     key, (model, guide) = random.key(graph.seed), pair(graph)
-    traces, _ = get_traces(key, {}, model, guide, (), {})
+    guide_trace = trace(seed(guide, key)).get_trace()
+    traces = trace(seed(replay(model, guide_trace), key)).get_trace(), guide_trace
     report, closed = (
         EntropySumDiagnostic(model, guide, data_plate="rows", closed_form=closed_form).from_traces(
             *traces, rng_key=key
@@ -128,10 +130,9 @@ def test_any_of_many_graphs(graph):
 @given(graphs())
 def test_entropies_are_those_of_independent_draws(graph):
     key = random.key(graph.seed)
-    (model_trace, guide_trace), _ = get_traces(key, {}, *pair(graph), (), {})
-    records, _ = all_terms(model_trace, guide_trace, entropy_samples=2000, rng_key=key)
-    for i, record in enumerate(records):
-        fn = (guide_trace if record.role == "encoder" else model_trace)[record.name]["fn"]
+    traced = all_terms(trace_pair(key, {}, *pair(graph)), entropy_samples=2000, rng_key=key)
+    for i, record in enumerate(traced.records):
+        fn = (traced.guide if record.role == "encoder" else traced.model)[record.name].fn
         draws = -fn.log_prob(fn.sample(random.fold_in(key, 100 + i), (4000,)))
         draws = np.asarray(draws).reshape(4000, -1).sum(1)
         error = draws.std() * (1 / 4000 + 1 / 2000) ** 0.5

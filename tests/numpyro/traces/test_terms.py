@@ -15,6 +15,7 @@ from numpyro.handlers import reparam, replay, seed, trace
 from numpyro.infer.reparam import LocScaleReparam
 
 from numpyro_entropy import VAE, VAE1, LinearVAE, Standard_ELBO
+from numpyro_entropy.traces.pairs import pair_of
 from numpyro_entropy.traces.sites import sample_sites
 from numpyro_entropy.traces.terms import site_terms
 from tests.numpyro.models import USER_MODELS, initial_params
@@ -208,7 +209,8 @@ def test_a_distribution_without_entropy_is_sampled_from_itself():
 def mixture_terms(**kwargs):
     guide_trace = trace(seed(mixture_guide, KEY)).get_trace(X)
     model_trace = trace(replay(seed(mixture_model, KEY), guide_trace)).get_trace(X)
-    return {(r.name, r.role): r for r in site_terms(model_trace, guide_trace, **kwargs)}
+    pair = site_terms(pair_of(model_trace, guide_trace), **kwargs)
+    return {(record.name, record.role): record for record in pair.records}
 
 
 def test_each_site_without_entropy_has_its_own_draws():

@@ -5,11 +5,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, autoguide
 
 from entropy_core.theory.closed_form import gaussian_entropy
 from pyro_entropy import EntropySumDiagnostic
+from pyro_entropy.traces.pairs import trace_pair
 from pyro_entropy.traces.terms import all_terms
 from tests.pyro.models import crossed_model
 from tests.pyro.tutorials import LENGTHS, TUTORIALS, eight_schools, schools_data
@@ -145,10 +145,8 @@ def test_the_entropies_of_eight_schools_are_those_by_hand():
 
 def records_of(name):
     model, guide, args = made(name)
-    guide_trace = poutine.trace(guide).get_trace(*args)
-    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args)
-    records, untreated = all_terms(model_trace, guide_trace)
-    return {(r.role, r.name): r for r in records}, dict(untreated)
+    pair = all_terms(trace_pair(model, guide, args))
+    return {(r.role, r.name): r for r in pair.records}, dict(pair.untreated)
 
 
 def test_observed_elements_are_counted_under_masks():

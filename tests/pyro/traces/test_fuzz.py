@@ -11,6 +11,7 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO
 
 from pyro_entropy import EntropySumDiagnostic
+from pyro_entropy.traces.pairs import trace_pair
 from pyro_entropy.traces.terms import all_terms
 from tests.support.graphs import COLUMNS, ROWS, WIDTH, Graph, graphs
 from tests.support.helpers import PARITY, STANDARD_ERRORS, assert_report_identity
@@ -126,16 +127,12 @@ def test_any_of_many_graphs(graph):
 def test_entropies_are_those_of_independent_draws(graph):
     model, guide = pair(graph)
     pyro.set_rng_seed(graph.seed)
-    guide_trace = poutine.trace(guide).get_trace()
-    model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace()
-    records, _ = all_terms(model_trace, guide_trace, entropy_samples=2000)
-    for record in records:
-        trace = guide_trace if record.role == "encoder" else model_trace
-        site = trace.nodes[record.name]
-        fn = site["fn"]
-        draws = -fn.log_prob(fn.sample((4000,)))
-        if site["mask"] is not None:
-            draws = draws * site["mask"]
+    traced = all_terms(trace_pair(model, guide), entropy_samples=2000)
+    for record in traced.records:
+        site = (traced.guide if record.role == "encoder" else traced.model)[record.name]
+        draws = -site.fn.log_prob(site.fn.sample((4000,)))
+        if site.mask is not None:
+            draws = draws * site.mask
         draws = draws.reshape(4000, -1).sum(1)
         error = draws.std().item() * (1 / 4000 + 1 / 2000) ** 0.5
         if record.entropy_method == "closed form":

@@ -89,11 +89,9 @@ def test_a_loss_that_is_not_finite_stops_the_training(vae):
     class Broken(Standard_ELBO):
         steps = 0
 
-        def bound(self, sites, traces, **options):
+        def bound(self, pair, **options):
             self.steps += 1
-            return super().bound(sites, traces, **options) * (
-                1.0 if self.steps < 4 else float("nan")
-            )
+            return super().bound(pair, **options) * (1.0 if self.steps < 4 else float("nan"))
 
     with (
         pytest.warns(UserWarning, match="NaN"),

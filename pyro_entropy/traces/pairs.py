@@ -1,0 +1,223 @@
+"""A pair of a model and a guide, run once: the one place where a user's pair is traced.
+
+What must hold for every look at a pair stands here: the host's own way of running it, for guides
+that are messengers too, evaluation mode, one subsample for several draws.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pyro
+from pyro import poutine
+from pyro.infer.enum import get_importance_trace
+from pyro.poutine import Trace
+from pyro.poutine.enum_messenger import EnumMessenger
+from pyro.poutine.guide import GuideMessenger
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from pyro.util import get_rng_state, set_rng_state
+from torch import Tensor, nn
+
+from entropy_core.checks import expected
+from entropy_core.traces.sites import Pair
+from pyro_entropy.traces.sites import Site, deterministic_sites, sample_sites, subsamples
+
+NO_LIMIT = float("inf")
+
+# What sites are held at: a value, or a site of another look with its draw.
+Values = Mapping[str, Tensor | Site]
+
+
+class Look(NamedTuple):
+    """The sites of a guide that was run alone, and the rows that its plates have drawn."""
+
+    sites: dict[str, Site]
+    rows: dict[str, Tensor]
+
+
+def trace_pair(
+    model: Callable,
+    guide: Callable,
+    args: tuple = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    max_plate_nesting: int | float = NO_LIMIT,
+    values: Values | None = None,
+) -> Pair:
+    """Runs the guide, and the model at its draws, as the host's own objectives do.
+
+    Args:
+        model: The model.
+        guide: The guide, a function or a messenger.
+        args: The arguments of both.
+        kwargs: Their keyword arguments.
+        max_plate_nesting: How many dimensions plates may take, as in `pyro.infer.ELBO`.
+        values: What some sites are held at, such as `rows` of another pair.
+    """
+    if values:
+        model, guide = holding(model, values), holding(guide, values)
+    with _Rows() as seen:
+        traces = get_importance_trace("flat", max_plate_nesting, model, guide, args, kwargs or {})
+    return replace(pair_of(*traces), rows=seen.rows)
+
+
+def pair_of(model_trace: Trace, guide_trace: Trace) -> Pair:
+    """The pair of a guide's trace and the model's trace that was replayed against it."""
+    return Pair(
+        model=sample_sites(model_trace),
+        guide=sample_sites(guide_trace),
+        deterministic=tuple(deterministic_sites(model_trace)),
+        rows=subsamples(guide_trace) | subsamples(model_trace),
+    )
+
+
+def trace_guide(
+    guide: Callable,
+    args: tuple,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    values: Values | None = None,
+) -> Look:
+    """Runs the guide alone; the arguments are those of `trace_pair`."""
+    held, messenger = holding(guide, values or {}), poutine.unwrap(guide)
+    with _Rows() as seen:
+        if isinstance(messenger, GuideMessenger):
+            held(*args, **(kwargs or {}))
+            trace = messenger.get_traces()[1]
+        else:
+            trace = poutine.trace(held).get_trace(*args, **(kwargs or {}))
+    return Look(sample_sites(trace), seen.rows)
+
+
+def trace_model(
+    model: Callable,
+    args: tuple,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    values: Values,
+) -> dict[str, Site]:
+    """Runs the model alone, its latent sites held at `values`; see `trace_pair`."""
+    return sample_sites(poutine.trace(holding(model, values)).get_trace(*args, **(kwargs or {})))
+
+
+def run_pair(
+    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> Pair:
+    """Runs a pair that need not be right yet: nothing is checked, and no density computed.
+
+    The guide may lack sites that only the model enumerates, and data may be outside of their
+    support.
+    """
+    with pyro.validation_enabled(False):
+        drawn = trace_guide(guide, args, kwargs)
+        model_sites = trace_model(model, args, kwargs, values={**drawn.rows, **drawn.sites})
+    return Pair(model_sites, drawn.sites, rows=drawn.rows)
+
+
+def check_reparameterised(guide: Mapping[str, Site]) -> None:
+    """Refuses a guide whose draws have no gradient.
+
+    Args:
+        guide: The guide's sites.
+
+    Raises:
+        NotImplementedError: If a site that is not enumerated has no reparameterised draws.
+    """
+    for name, site in guide.items():
+        drawn = not site.is_observed and site.enumerate_dim is None
+        if drawn and not site.fn.has_rsample:
+            got = f"site '{name}', {site.fn}"
+            raise NotImplementedError(expected("reparameterised draws", "guide", got))
+
+
+def params_of(
+    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> dict[str, Tensor]:
+    """The unconstrained parameters that a pair reads from Pyro's store, which SVI would train."""
+    with poutine.trace(param_only=True) as capture:
+        run_pair(model, guide, args, kwargs)
+    nodes: dict[str, Any] = capture.trace.nodes
+    return {name: message["value"].unconstrained() for name, message in nodes.items()}
+
+
+def enumerating(
+    model: Callable, guide: Callable, args: tuple
+) -> tuple[Callable, Callable, int | float]:
+    """Makes a model and guide draw as `TraceEnum_ELBO` does, where they ask for it.
+
+    They ask with `infer={"enumerate": "parallel"}`, which `config_enumerate` sets. The draws to
+    come stay as they are.
+
+    Args:
+        model: The model.
+        guide: The guide.
+        args: The arguments of both.
+
+    Returns:
+        The model and guide, and how many dimensions plates may take; the very same and infinity
+        where nothing asks for enumeration.
+    """
+    state = get_rng_state()
+    with poutine.block():
+        pair = run_pair(model, guide, args)
+    set_rng_state(state)
+    sites = [*pair.model.values(), *pair.guide.values()]
+    if not any(site.wants_enumeration for site in sites):
+        return model, guide, NO_LIMIT
+    nesting = -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
+    # The model keeps clear of the dimensions that the guide has taken.
+    return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
+
+
+@contextmanager
+def evaluating(*fns: Callable) -> Iterator[None]:
+    """Modules in evaluation mode: a look at running statistics must not move them."""
+    modules = [m for fn in fns if isinstance(fn, nn.Module) for m in fn.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+class _Rows(Messenger):
+    """Keeps the rows that subsampling plates draw, which the host's own traces drop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[str, Tensor] = {}
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            self.rows.setdefault(msg["name"], msg["value"])
+
+
+class _Held(Messenger):
+    """Holds sites at given values, as `poutine.replay` does, in guides that are messengers too.
+
+    Such a guide keeps the prior of a site in its `infer`: that of this run, not of another one.
+    """
+
+    def __init__(self, values: Values) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        held = self.values.get(msg["name"])
+        if held is None or msg["is_observed"]:
+            return
+        if isinstance(held, Site):
+            # What enumeration has noted of the draw goes with it.
+            prior = {"prior": msg["infer"]["prior"]} if "prior" in msg["infer"] else {}
+            held, msg["infer"] = held.value, {**held.message["infer"], **prior}
+        msg["value"], msg["done"] = held, True
+
+
+def holding(fn: Callable, values: Values) -> Callable:
+    """A model or guide whose sites are held at `values`."""
+    return _Held(values)(fn) if values else fn
