@@ -28,7 +28,7 @@ class Operations(NamedTuple):
         at_most: Entries no greater than a number.
         zeros_like: Zeros in the shape and float type of an array.
         cast: A number or an array in the float type, and on the device, of another.
-        constant: An array of which no gradient is taken.
+        constant: An array without its gradient.
         eps: The distance from one to the next number of an array's float type.
         weighted_sum: `sum_i weights_i f(*nodes_i)` of a function `f`, nodes `(N, k)` and weights
             `(N,)` of NumPy, in the float type and in the shape of a last argument.

@@ -122,7 +122,7 @@ def moment_entropy(within: Any, loc: Any, ops: Operations) -> Any:
 
 
 def check_aggregate(batch_shape: tuple[int, ...], num_data: int, estimator: str) -> None:
-    """Refuses a batch of which no aggregate posterior can be made.
+    """Refuses a batch that makes no aggregate posterior.
 
     Raises:
         ValueError: If `estimator` is not known, the batch shape is not `(B,)` with `B >= 2`, or

@@ -13,10 +13,10 @@ def bits_per_dim(log_likelihood: float, data_dim: int, *, bin_width: float = 1.0
     Args:
         log_likelihood: The log-likelihood `L` of a data point, or a bound of it.
         data_dim: The number of dimensions, `D`.
-        bin_width: What a step from one level to the next is in the data of a density: 1/256 for
-            8-bit data `(k + u) / 256` with uniform noise `u`, of which this is then an upper bound,
-            1/255 for `k / 255`. The probabilities of a discretised or discrete decoder need no
-            correction: 1.
+        bin_width: The step from one level to the next in the data of a density: 1/256 for 8-bit
+            data `(k + u) / 256` with uniform noise `u`, whose bits the result then bounds from
+            above, and 1/255 for `k / 255`. The probabilities of a discretised or discrete decoder
+            need no correction: 1.
 
     Raises:
         ValueError: If `data_dim` is no positive integer, or `bin_width` is not positive.

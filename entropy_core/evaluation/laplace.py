@@ -33,7 +33,7 @@ class ConstantVariancePenalty(NamedTuple):
     """What a constant encoder variance costs at best.
 
     Args:
-        penalty: By how many nats per data point the ELBO is lower.
+        penalty: How much lower the ELBO is, in nats per data point.
         covariance: The best constant `Sigma`, of shape `(H, H)`.
     """
 

@@ -69,8 +69,8 @@ class LogLikelihood:
 
         Args:
             data_dim: The number of dimensions of a data point.
-            bin_width: What a step from one level to the next is in the data of a density; 1 for
-                the probabilities of a discrete or discretised decoder.
+            bin_width: The step from one level to the next in the data of a density; 1 for the
+                probabilities of a discrete or discretised decoder.
 
         Raises:
             ValueError: If `data_dim` is no positive integer, or `bin_width` is not positive.

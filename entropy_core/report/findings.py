@@ -151,7 +151,7 @@ def _on_site(
         compared = f"{ratio:.3g} times" if ratio > 0 else ("below" if residual > 0 else "above")
         return f"{text} If it is Gaussian, the mean square of its draws is {compared} its variance."
     large = "large" if residual > 0 else "small"
-    # The claims, where there are any, say which of both it is.
+    # Where there are claims, they say which of the two it is.
     why = "" if judged else ": it has not converged, or is not learned"
     # A Gaussian's residual is below D / 2.
     if ratio > 0:

@@ -19,11 +19,11 @@ class CollapseThresholds:
     """When a latent dimension counts as collapsed, or as active.
 
     Args:
-        entropy_delta: By entropy: from `H[p(z_h)] - entropy_delta` on (Damm et al. 2023, Eq. 24).
-            With the default a latent of a standard normal prior is collapsed above 1 nat, as in
-            the paper's figures.
-        kl_epsilon: By divergence: where `KL < kl_epsilon` for nearly all of the data (Lucas et al.
-            2019).
+        entropy_delta: A latent is collapsed where the entropy of its encoder is above
+            `H[p(z_h)] - entropy_delta` (Damm et al. 2023, Eq. 24). With the default the threshold
+            of a standard normal prior is 1 nat, as in the paper's figures.
+        kl_epsilon: It is collapsed by divergence where `KL < kl_epsilon` for nearly all of the data
+            (Lucas et al. 2019).
         kl_delta: The fraction of the data for which that may fail.
         active_variance: An active unit has `Var_x(E_q[z_h])` above it (Burda et al. 2016).
     """

@@ -66,9 +66,9 @@ class Linearised(NamedTuple):
         jacobian: The derivatives of all rows.
         natural: For each model site of an exponential family its natural parameters in its own
             rows, zero in all others, `(R,)`.
-        rescaling: For each latent site whose prior is normal or Laplace what happens to all rows
-            when the guide's draws are scaled about the prior's mean and its children undo it; and
-            by what the derivative of the ELBO along it is divided.
+        rescaling: For each latent site whose prior is normal or Laplace the change of all rows when
+            the guide's draws are scaled about the prior's mean and the site's children undo it,
+            and the divisor of the ELBO's derivative along it.
         reasons: Why there is nothing to look for, by site.
     """
 

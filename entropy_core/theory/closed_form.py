@@ -63,11 +63,11 @@ class PPCAOptimum(NamedTuple):
     """The linear VAE at the maximum of probabilistic PCA, where its bound is tight.
 
     Attributes:
-        weight: Of the decoder, `(D, H)`, with orthogonal columns.
-        mean: Of the data, `(D,)`.
-        variance: Of the decoder.
-        encoder_weight: Of the posterior mean `encoder_weight @ (x - mean)`, `(H, D)`.
-        encoder_variance: Of the posterior, `(H,)`.
+        weight: The decoder's weight, `(D, H)`, with orthogonal columns.
+        mean: The mean of the data, `(D,)`.
+        variance: The decoder's variance.
+        encoder_weight: The weight of the posterior mean, `encoder_weight @ (x - mean)`, `(H, D)`.
+        encoder_variance: The variances of the posterior, `(H,)`.
     """
 
     weight: Float[np.ndarray, "D H"]

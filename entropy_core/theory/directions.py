@@ -39,7 +39,7 @@ class Direction:
     Args:
         sites: The sites whose residuals it explains.
         target: The change of the rows, `(R,)`.
-        power: By what the derivative of the ELBO along it is divided.
+        power: The divisor of the ELBO's derivative along it.
     """
 
     sites: tuple[str, ...]

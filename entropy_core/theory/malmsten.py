@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 
     Args:
         nodes: `log(1 - v)` and `v` of each, `(N, 2)`.
-        weights: Of each, `dv / (v (1 - v))`, `(N,)`.
+        weights: `dv / (v (1 - v))` of each, `(N,)`.
     """
 
     nodes: FloatArray

@@ -22,7 +22,7 @@ class RowReader(NamedTuple):
         natural: The natural parameters of a distribution, `scaled` and `kept`, or `None`.
         parameters: The arrays that make a distribution what it is.
         location_and_scale: Those of a normal distribution, `None` of any other.
-        centre_and_power: Of a normal or Laplace distribution its mean, and the exponent of the
+        centre_and_power: The mean of a normal or Laplace distribution, and the exponent of the
             deviation in its density; `None` of any other.
         name: The name of a distribution, without what is wrapped around it.
         flat: Entries of an array, some of a large one, divided by the size of another one.

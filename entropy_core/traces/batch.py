@@ -35,7 +35,7 @@ class BatchSites(NamedTuple):
         encoder: The record of the one latent site in the guide.
         prior: Its record in the model.
         others: All other records.
-        scale: By what a term in nats per data point is scaled to the loss's sum over the data.
+        scale: The factor from a term in nats per data point to the loss's sum over the data.
     """
 
     plate: Plate

@@ -65,7 +65,7 @@ class Enumeration:
     """The weights of the enumerated sites of a pair of traces.
 
     Args:
-        weights: By the name of its dimension, the weights of an enumerated site.
+        weights: The weights of each enumerated site, by the name of its dimension.
         marginalised: The sites that only the model enumerates, and their dimensions.
         untreated: Why a site has no weights.
         ops: The operations of the arrays.

@@ -14,8 +14,8 @@ class LogWeights(NamedTuple):
     Args:
         model: `log p(x_n, z_n)`, of shape `(B,)`, or `(K, B)` with vectorised particles.
         guide: `log q(z_n | x_n)`, of the same shape.
-        scale: By what the sum over data points is scaled: the data plate's subsampling and what
-            `scale` handlers all sites share. It belongs outside of every exponent.
+        scale: The factor of the sum over data points: the data plate's subsampling, and the `scale`
+            handlers that all sites share. It belongs outside of every exponent.
     """
 
     model: Any

@@ -1,7 +1,7 @@
 """Sums of the records of one pair of traces: the ELBO, its three terms, its three entropies.
 
 The arrays are those of whichever host read the traces; the arithmetic is only products and sums, so
-it is written once. Everything that knows a host is in that host's `terms.py`.
+it is written once. What knows a host is in that host's own package.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -95,7 +95,7 @@ def decompose(
 
     Args:
         sites: All the records, with entropies.
-        value: From a record and one of its arrays to what it adds to a sum.
+        value: Takes a record and one of its arrays, and returns what the array adds to a sum.
         zero: An empty sum.
     """
 

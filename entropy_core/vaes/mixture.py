@@ -109,7 +109,7 @@ def check_moments(moments: NDArray[np.floating]) -> None:
 
 
 def check_pseudo_inputs(inputs: NDArray[np.generic]) -> None:
-    """Refuses pseudo-inputs of which there are none, or that are not finite.
+    """Refuses pseudo-inputs that are missing or not finite.
 
     Args:
         inputs: The pseudo-inputs, of shape `(K, *data_shape)`.

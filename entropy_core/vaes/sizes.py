@@ -8,7 +8,7 @@ NETS = ("conv", "dense_block", "mlp")
 
 
 def check_hidden(hidden: object) -> tuple[int, ...]:
-    """The sizes of hidden layers, of which there may be none.
+    """The sizes of hidden layers; there may be none.
 
     Raises:
         ValueError: If `hidden` is no sequence of positive integers.

@@ -59,8 +59,8 @@ class NormalDecoder(Decoder):
 
     Args:
         net: Maps latents `(..., H)` to the means `(..., D)`.
-        initial_log_variance: Where `log sigma^2` starts. From the optimum for the data's mean,
-            `log(optimal_decoder_variance(x, x.mean(0)))`, it converges soonest.
+        initial_log_variance: Where `log sigma^2` starts. It converges soonest from the optimum for
+            the data's mean, `log(optimal_decoder_variance(x, x.mean(0)))`.
         dtype: The float type of `log sigma^2`; the default is JAX's.
 
     Example:

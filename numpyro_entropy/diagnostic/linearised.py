@@ -15,6 +15,7 @@ from entropy_core.theory import directions
 from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Jacobian, sampled_rows
 from entropy_core.theory.rows import RowReader, natural_targets, read_rows, rescalings
+from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.natural import natural_parameters, parameters_of
 from numpyro_entropy.entropies.wrappers import unwrapped
 from numpyro_entropy.params import Params
@@ -124,19 +125,19 @@ class _LinearRows:
 
 
 def _location_and_scale(fn: Distribution) -> tuple[Array, Array] | None:
-    fn = unwrapped(fn)
-    if isinstance(fn, Normal):
-        return jnp.asarray(fn.loc), jnp.asarray(fn.scale)
-    if isinstance(fn, MultivariateNormal):
-        return jnp.asarray(fn.loc), jnp.asarray(fn.scale_tril)
+    leaf: Any = unwrapped(fn)
+    if belongs_to(leaf, Normal):
+        return jnp.asarray(leaf.loc), jnp.asarray(leaf.scale)
+    if belongs_to(leaf, MultivariateNormal):
+        return jnp.asarray(leaf.loc), jnp.asarray(leaf.scale_tril)
     return None
 
 
 def _centre_and_power(fn: Distribution) -> tuple[Array, float] | None:
-    fn = unwrapped(fn)
-    if not isinstance(fn, Normal | MultivariateNormal | Laplace):
+    leaf: Any = unwrapped(fn)
+    if not belongs_to(leaf, Normal, MultivariateNormal, Laplace):
         return None
-    return jnp.asarray(fn.mean), 1.0 if isinstance(fn, Laplace) else 2.0
+    return jnp.asarray(leaf.mean), 1.0 if belongs_to(leaf, Laplace) else 2.0
 
 
 def _flat(array: Array, like: Array) -> Array:

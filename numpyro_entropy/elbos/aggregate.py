@@ -13,6 +13,7 @@ from entropy_core.elbos.edvae import (
     mixture_entropy,
     moment_entropy,
 )
+from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.operations import OPERATIONS
 
@@ -22,9 +23,8 @@ def aggregate_entropy(
 ) -> Array:
     """The entropy `H[q(z)]` of the aggregate posterior of a data set, estimated from a batch.
 
-    Of the Gaussian `"moment"` it is that of the mean and covariance of the aggregate, an upper
-    bound of the entropy of the batch's aggregate. Of the others it is
-    `-mean_i log sum_j W_ij q(z_i|x_j)`:
+    `"moment"` is the entropy of a Gaussian with the mean and covariance of the batch's aggregate,
+    an upper bound for that aggregate. The others are `-mean_i log sum_j W_ij q(z_i|x_j)`:
 
     - `"minibatch"`: `W_ij = 1/B`. A draw's own component weighs too much, so that it is low.
     - `"weighted"`: `W_ij = 1/(N B)`, minibatch weighted sampling (Chen et al. 2018, Eq. 5): the
@@ -60,7 +60,7 @@ def aggregate_entropy(
 def pairwise_log_prob(q: Distribution, z: Array) -> Array:
     """`log q(z_i | x_j)` of all pairs in a batch, of shape `(B, B)`.
 
-    Of a diagonal normal distribution it is a matrix product, about the mean of the batch; of any
+    For a diagonal normal distribution it is a matrix product, about the mean of the batch; for any
     other the log-probabilities are broadcast.
 
     Args:
@@ -73,7 +73,7 @@ def pairwise_log_prob(q: Distribution, z: Array) -> Array:
         [[-0.9189..., -0.9189...], [-1.4189..., -1.4189...]]
     """
     normal = elementwise(q)
-    if not isinstance(normal, Normal):
+    if not belongs_to(normal, Normal):
         return q.log_prob(z[:, None])
     loc, scale, z = (
         jnp.broadcast_to(part, z.shape).reshape(len(z), -1)
@@ -90,7 +90,7 @@ def pairwise_log_prob(q: Distribution, z: Array) -> Array:
 
 def _mean_covariance(q: Distribution, loc: Array) -> Array:
     normal = elementwise(q)
-    if isinstance(normal, MultivariateNormal):
+    if belongs_to(normal, MultivariateNormal):
         covariances = normal.covariance_matrix
         return covariances.mean(0) if covariances.ndim == 3 else covariances
     return jnp.diag(q.variance.reshape(loc.shape).mean(0))

@@ -48,7 +48,7 @@ class EDVAE_ELBO(TermsELBO):
       batch, but may be low for that of the data set.
 
     `terms` has the ELBO beside them. The batch couples the data points: there is no loss of one
-    data point, and smaller batches make another objective. Of the prior only `log_prob` is needed.
+    data point, and smaller batches make another objective. The prior needs a `log_prob` alone.
 
     Args:
         num_particles: The number of draws from the guide.
@@ -104,7 +104,7 @@ class EDVAE_ELBO(TermsELBO):
 
     @property
     def no_claim(self) -> str | None:
-        """Any loss but that in which the estimates cancel is another objective than the ELBO."""
+        """Where the estimates do not cancel, the loss is another objective than the ELBO."""
         if self.mutual_information == "aggregate" and self.weights == EDVAEWeights():
             return None
         return "the entropy-decomposed bound is another objective"

@@ -179,7 +179,7 @@ class _Particles:
         )
 
     def log_weights(self) -> tuple[Array, Array]:
-        """The log-weights, of shape `(K, B)`, and by what their sum is scaled."""
+        """The log-weights, of shape `(K, B)`, and the factor of their sum."""
 
         def values_and_scale(key: Array) -> tuple[Array, Array]:
             weights, _ = self._weights(key, self.params)

@@ -14,6 +14,7 @@ from entropy_core.traces.records import SiteTerms
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import ELBOTerms, elbo, elbo_terms, is_mean_field
 from numpyro_entropy.elbos.base import TermsELBO
+from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.operations import OPERATIONS
 from numpyro_entropy.params import Params, check_params
@@ -189,7 +190,7 @@ class Profiled_ELBO(TermsELBO):
 def _normal_or_none(site: Site) -> Any:
     # The squares of another guide's draws are taken as they come.
     fn = elementwise(site.fn)
-    return fn if isinstance(fn, Normal | MultivariateNormal) else None
+    return fn if belongs_to(fn, Normal, MultivariateNormal) else None
 
 
 def _mean_spread(site: Site, q: Any, form: str | None) -> Array:

@@ -32,7 +32,7 @@ class Standard_ELBO(TermsELBO):
     adds `-KL`; another adds `log p` at the draw, and `H[q]` in closed form where NumPyro has it.
     With `closed_form=False` it is `numpyro.infer.Trace_ELBO` for reparameterised guides.
 
-    Two options make another objective of it, of whose optimum the theorem says nothing. With a
+    Two options make it another objective, and the theorem says nothing of its optimum then. With a
     `kl_weight` it is `E_q[log p(x|z)] - beta KL(q || p)` (Higgins et al. 2017, Eq. 4); a loss takes
     the argument too, for one call: `svi.update(state, x, kl_weight=0.5)`, where it may be traced.
     With `free_bits` the KL divergence of each latent dimension, averaged over the batch, counts as

@@ -14,6 +14,7 @@ from numpyro_entropy.entropies.composed import base_entropy, composed_entropy, l
 from numpyro_entropy.entropies.counts import counts_entropy
 from numpyro_entropy.entropies.families import belongs_to, has_own, overrides_density
 from numpyro_entropy.entropies.wrappers import (
+    Layer,
     elementwise,
     rewrap,
     rewrap_errors,
@@ -77,7 +78,7 @@ def entropy_estimate(rng_key: Array, fn: dist.Distribution, num_samples: int) ->
 def closed_entropy(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
     """The entropy of `fn` in closed form, or `None` where neither the host nor we have one.
 
-    Of a subclass that overrides `log_prob` the inherited entropy is not its own. Masked elements
+    A subclass that overrides `log_prob` does not have the entropy that it inherits. Masked elements
     count zero. Shape: the batch shape of `fn`; units: nats.
 
     Example:
@@ -131,8 +132,11 @@ def closed_cross_entropy(
         >>> closed_cross_entropy(q, p, jnp.zeros(())).item()  # -(log(2 pi) + 4) / 2
         -2.9189...
     """
-    num_dims = min(_event_dims(q), _event_dims(p))
-    (q_part, _), (p_part, layers) = unwrap(q, num_dims), unwrap(p, num_dims)
+    (q_part, q_layers), (p_part, layers) = unwrap(q), unwrap(p)
+    num_dims = _event_dims(q_layers), _event_dims(layers)
+    if num_dims[0] != num_dims[1]:
+        # As of a full from a diagonal normal distribution: the divergence is one of events.
+        (q_part, _), (p_part, layers) = unwrap(q, min(num_dims)), unwrap(p, min(num_dims))
     term = _cross_entropy(q_part, p_part, value)
     if term is None:
         return None
@@ -159,8 +163,8 @@ def _cross_entropy(q: Any, p: Any, value: Array) -> Array | None:
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
 
-def _event_dims(fn: dist.Distribution) -> int:
-    return sum(layer.event_dims for layer in unwrap(fn)[1])
+def _event_dims(layers: tuple[Layer, ...]) -> int:
+    return sum(layer.event_dims for layer in layers)
 
 
 def _closed_entropy(fn: Any) -> Array | None:

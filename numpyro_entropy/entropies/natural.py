@@ -30,8 +30,9 @@ class Natural(NamedTuple):
 def natural_parameters(fn: Distribution) -> Natural | None:
     """The natural parameters of `fn`, or `None` where it is of no exponential family.
 
-    Luecke 2022, Def. 1. A subclass with a `log_prob` of its own is another distribution. Of a
-    Poisson or binomial one, whose base measure is not constant, they belong to its pseudo-entropy.
+    Luecke 2022, Def. 1. A subclass with a `log_prob` of its own is another distribution. For
+    a Poisson or binomial one, whose base measure is not constant, they are those of its
+    pseudo-entropy.
 
     Shape: each has the batch and event shape of what `fn` is made of.
 

@@ -38,13 +38,13 @@ def laplace_log_evidence(
 
     Fyffe 2020, Eqs. 16 and 26, with prior `N(0, S^2)` and likelihood `N(mu(z), R)`. It is exact for
     a linear decoder at the mean of the posterior; otherwise it is the Gauss-Newton form of
-    Laplace's approximation (the paper's word is "exact"), of which single data points may be off by
+    Laplace's approximation (the paper's word is "exact"), and single data points may be off by
     nats. It bounds nothing.
 
     Args:
         params: The parameters of model and guide.
         model: The model, with one latent and one observed site, both normal, in the data plate.
-        guide: The guide, of whose distribution the mean is taken.
+        guide: The guide; the latents are taken at the mean of its distribution.
         batches: An array whose first dimension is that of the data points, or an iterable of
             batches: arrays, or tuples of arguments to model and guide.
         batch_size: How many data points to look at together, where `batches` is an array.
@@ -59,8 +59,7 @@ def laplace_log_evidence(
             outside their support, `params` are not complete, or the model is not such a one.
 
     Example:
-        >>> from numpyro_entropy import LinearVAE
-        >>> from numpyro_entropy.evaluation.laplace import laplace_log_evidence
+        >>> from numpyro_entropy import LinearVAE, laplace_log_evidence
         >>> vae, key = LinearVAE(4, 2), random.key(0)
         >>> x = random.uniform(key, (8, 4))
         >>> laplace_log_evidence(vae.init(key), vae.model, vae.guide, x).shape
@@ -87,7 +86,7 @@ def constant_variance_penalty(
     Args:
         params: The parameters of model and guide.
         model: The model, as for `laplace_log_evidence`.
-        guide: The guide, of whose distribution the mean is taken.
+        guide: The guide; the latents are taken at the mean of its distribution.
         batches: The data, as for `laplace_log_evidence`.
         batch_size: How many data points to look at together, where `batches` is an array.
         data_plate: The name of the plate over data points; needed only where two crossed plates
@@ -100,8 +99,7 @@ def constant_variance_penalty(
         ValueError: As `laplace_log_evidence` does.
 
     Example:
-        >>> from numpyro_entropy import LinearVAE
-        >>> from numpyro_entropy.evaluation.laplace import constant_variance_penalty
+        >>> from numpyro_entropy import LinearVAE, constant_variance_penalty
         >>> vae, key = LinearVAE(4, 2), random.key(0)
         >>> pair = vae.init(key), vae.model, vae.guide, random.uniform(key, (8, 4))
         >>> penalty, covariance = constant_variance_penalty(*pair)  # a linear decoder has one A

@@ -67,8 +67,7 @@ def log_likelihood(
         NotImplementedError: If a site of the guide has no reparameterised draws.
 
     Example:
-        >>> from numpyro_entropy import VAE1
-        >>> from numpyro_entropy.evaluation.likelihood import log_likelihood
+        >>> from numpyro_entropy import VAE1, log_likelihood
         >>> vae, key = VAE1(4, 2), random.key(0)
         >>> params, x = vae.init(key), random.uniform(key, (8, 4))
         >>> estimate = log_likelihood(key, params, vae.model, vae.guide, x, num_particles=200)

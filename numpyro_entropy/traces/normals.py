@@ -9,6 +9,7 @@ from numpyro.distributions import MultivariateNormal, Normal
 
 from entropy_core.checks import expected
 from entropy_core.traces.batch import LatentRows
+from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.traces.sites import Site
 
@@ -51,7 +52,7 @@ def normal_of(site: Site, where: str) -> Any:
         ValueError: If the site has another distribution, or a mask.
     """
     fn = elementwise(site.fn)
-    if not isinstance(fn, Normal | MultivariateNormal):
+    if not belongs_to(fn, Normal, MultivariateNormal):
         got = f"site '{site.name}', {type(fn).__name__}"
         raise ValueError(expected("a normal distribution", where, got))
     return fn

@@ -51,7 +51,7 @@ def trace_pair(
     """Runs the guide, and the model at its draws, as the host's own objectives do.
 
     Args:
-        rng_key: The key, of which the draws are those of the host's objectives.
+        rng_key: The key; the draws are those that the host's objectives make from it.
         params: The parameters of both.
         model: The model.
         guide: The guide.

@@ -1,6 +1,7 @@
 """The derivatives of all distributions of a Pyro model and guide, as the claims ask for them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch.distributions import Distribution, Laplace, MultivariateNormal, Norma
 from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Array, Jacobian, sampled_rows
 from entropy_core.theory.rows import RowReader, Rows, natural_targets, read_rows, rescalings
+from pyro_entropy.entropies.families import belongs_to
 from pyro_entropy.entropies.natural import natural_parameters, parameters_of
 from pyro_entropy.entropies.wrappers import unwrapped
 from pyro_entropy.traces.autoguides import folded
@@ -100,17 +102,17 @@ class _LinearRows:
 
 
 def _location_and_scale(fn: Distribution) -> tuple[Tensor, Tensor] | None:
-    fn = unwrapped(fn)
-    if isinstance(fn, Normal):
-        return fn.loc, fn.scale
-    return (fn.loc, fn.scale_tril) if isinstance(fn, MultivariateNormal) else None
+    leaf: Any = unwrapped(fn)
+    if belongs_to(leaf, Normal):
+        return leaf.loc, leaf.scale
+    return (leaf.loc, leaf.scale_tril) if belongs_to(leaf, MultivariateNormal) else None
 
 
 def _centre_and_power(fn: Distribution) -> tuple[Tensor, float] | None:
-    fn = unwrapped(fn)
-    if not isinstance(fn, Normal | MultivariateNormal | Laplace):
+    leaf: Any = unwrapped(fn)
+    if not belongs_to(leaf, Normal, MultivariateNormal, Laplace):
         return None
-    return fn.mean.detach(), 1.0 if isinstance(fn, Laplace) else 2.0
+    return leaf.mean.detach(), 1.0 if belongs_to(leaf, Laplace) else 2.0
 
 
 def _flat(tensor: Tensor, like: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The aggregate posterior `q(z) = mean_n q(z|x_n)`, estimated from a batch."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from entropy_core.elbos.edvae import (
     mixture_entropy,
     moment_entropy,
 )
+from pyro_entropy.entropies.families import belongs_to
 from pyro_entropy.entropies.wrappers import elementwise
 from pyro_entropy.operations import OPERATIONS
 
@@ -21,9 +23,8 @@ def aggregate_entropy(
 ) -> Tensor:
     """The entropy `H[q(z)]` of the aggregate posterior of a data set, estimated from a batch.
 
-    Of the Gaussian `"moment"` it is that of the mean and covariance of the aggregate, an upper
-    bound of the entropy of the batch's aggregate. Of the others it is
-    `-mean_i log sum_j W_ij q(z_i|x_j)`:
+    `"moment"` is the entropy of a Gaussian with the mean and covariance of the batch's aggregate,
+    an upper bound for that aggregate. The others are `-mean_i log sum_j W_ij q(z_i|x_j)`:
 
     - `"minibatch"`: `W_ij = 1/B`. A draw's own component weighs too much, so that it is low.
     - `"weighted"`: `W_ij = 1/(N B)`, minibatch weighted sampling (Chen et al. 2018, Eq. 5): the
@@ -59,7 +60,7 @@ def aggregate_entropy(
 def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
     """`log q(z_i | x_j)` of all pairs in a batch, of shape `(B, B)`.
 
-    Of a diagonal normal distribution it is a matrix product, about the mean of the batch; of any
+    For a diagonal normal distribution it is a matrix product, about the mean of the batch; for any
     other the log-probabilities are broadcast.
 
     Args:
@@ -72,8 +73,8 @@ def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
         tensor([[-0.9189, -0.9189],
                 [-1.4189, -1.4189]])
     """
-    normal = elementwise(q)
-    if not isinstance(normal, Normal):
+    normal: Any = elementwise(q)
+    if not belongs_to(normal, Normal):
         return q.log_prob(z.unsqueeze(1))
     loc, scale, z = (t.expand(z.shape).reshape(len(z), -1) for t in (normal.loc, normal.scale, z))
     # The product loses the digits that all latents share.
@@ -85,7 +86,7 @@ def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
     return torch.addmm(constants, torch.cat(draws, -1), torch.cat(components, -1).T)
 
 
-def _mean_covariance(q: Distribution, loc: Tensor) -> Tensor:
-    if isinstance(q, MultivariateNormal):
+def _mean_covariance(q: Any, loc: Tensor) -> Tensor:
+    if belongs_to(q, MultivariateNormal):
         return q.covariance_matrix.mean(0)
     return torch.diag(q.variance.reshape(loc.shape).mean(0))

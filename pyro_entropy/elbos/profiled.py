@@ -13,6 +13,7 @@ from entropy_core.traces.records import SiteTerms
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import ELBOTerms, average, elbo, elbo_terms, is_mean_field
 from pyro_entropy.elbos.base import TermsELBO
+from pyro_entropy.entropies.families import belongs_to
 from pyro_entropy.entropies.wrappers import elementwise
 from pyro_entropy.operations import OPERATIONS
 from pyro_entropy.traces.normals import normal_of, rows
@@ -142,7 +143,7 @@ class Profiled_ELBO(TermsELBO):
 def _normal_or_none(site: Site) -> Any:
     # The squares of another guide's draws are taken as they come.
     fn = elementwise(site.fn)
-    return fn if isinstance(fn, Normal | MultivariateNormal) and site.mask is None else None
+    return fn if belongs_to(fn, Normal, MultivariateNormal) and site.mask is None else None
 
 
 def _mean_spread(site: Site, q: Any, form: str | None) -> Tensor:

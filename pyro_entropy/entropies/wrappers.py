@@ -178,10 +178,13 @@ def is_hidden(fn: Distribution) -> bool:
 
 def _through(values: Tensor, layers: tuple[Layer, ...], add: Any) -> Tensor:
     for layer in layers:
-        values = add(values, layer.event_dims) if layer.event_dims else values
-        values = scale_and_mask(values, mask=layer.mask)
-        shape = torch.broadcast_shapes(values.shape, layer.batch_shape)
-        values = values.expand(shape)
+        # Of the three a layer does one, and a step of training passes here often.
+        if layer.event_dims:
+            values = add(values, layer.event_dims)
+        elif layer.mask is not None:
+            values = scale_and_mask(values, mask=layer.mask)
+        elif layer.batch_shape:
+            values = values.expand(torch.broadcast_shapes(values.shape, layer.batch_shape))
     return values
 
 

@@ -38,8 +38,8 @@ def mutual_information(
 ) -> xr.Dataset:
     """The information between a data point and its latents, from the pairs of a batch, in nats.
 
-    Of the mean divergence from the prior, one part tells data points apart, and the other one only
-    moves all of them away from the prior (Hoffman and Johnson 2016):
+    One part of the mean divergence from the prior tells data points apart; the other one only moves
+    all of them away from the prior (Hoffman and Johnson 2016):
 
         mean_n KL(q(z|x_n) || p(z)) = I(x; z) + KL(q(z) || p(z))
         I(x; z) = mean_n E_q[log q(z|x_n) - log 1/B sum_j q(z|x_j)]

@@ -36,12 +36,12 @@ def laplace_log_evidence(
 
     Fyffe 2020, Eqs. 16 and 26, with prior `N(0, S^2)` and likelihood `N(mu(z), R)`. It is exact for
     a linear decoder at the mean of the posterior; otherwise it is the Gauss-Newton form of
-    Laplace's approximation (the paper's word is "exact"), of which single data points may be off by
+    Laplace's approximation (the paper's word is "exact"), and single data points may be off by
     nats. It bounds nothing.
 
     Args:
         model: The model, with one latent and one observed site, both normal, in the data plate.
-        guide: The guide, of whose distribution the mean is taken.
+        guide: The guide; the latents are taken at the mean of its distribution.
         batches: A tensor whose first dimension is that of the data points, or an iterable of
             batches: tensors, or tuples of arguments to model and guide.
         batch_size: How many data points to look at together, where `batches` is a tensor.
@@ -56,8 +56,7 @@ def laplace_log_evidence(
             outside their support, or the model is not such a one.
 
     Example:
-        >>> from pyro_entropy import LinearVAE
-        >>> from pyro_entropy.evaluation.laplace import laplace_log_evidence
+        >>> from pyro_entropy import LinearVAE, laplace_log_evidence
         >>> vae = LinearVAE(4, 2)
         >>> laplace_log_evidence(vae.model, vae.guide, torch.rand(8, 4)).shape
         (8,)
@@ -81,7 +80,7 @@ def constant_variance_penalty(
 
     Args:
         model: The model, as for `laplace_log_evidence`.
-        guide: The guide, of whose distribution the mean is taken.
+        guide: The guide; the latents are taken at the mean of its distribution.
         batches: The data, as for `laplace_log_evidence`.
         batch_size: How many data points to look at together, where `batches` is a tensor.
         data_plate: The name of the plate over data points; needed only where two crossed plates
@@ -94,8 +93,7 @@ def constant_variance_penalty(
         ValueError: As `laplace_log_evidence` does.
 
     Example:
-        >>> from pyro_entropy import LinearVAE
-        >>> from pyro_entropy.evaluation.laplace import constant_variance_penalty
+        >>> from pyro_entropy import LinearVAE, constant_variance_penalty
         >>> vae = LinearVAE(4, 2)  # of a linear decoder all precisions are the same
         >>> penalty, covariance = constant_variance_penalty(vae.model, vae.guide, torch.rand(8, 4))
         >>> round(penalty, 6), covariance.shape

@@ -58,8 +58,7 @@ def log_likelihood(
         NotImplementedError: If a site of the guide has no reparameterised draws.
 
     Example:
-        >>> from pyro_entropy import VAE1
-        >>> from pyro_entropy.evaluation.likelihood import log_likelihood
+        >>> from pyro_entropy import VAE1, log_likelihood
         >>> vae = VAE1(4, 2)
         >>> estimate = log_likelihood(vae.model, vae.guide, torch.rand(8, 4), num_particles=200)
         >>> estimate.values.shape

@@ -7,6 +7,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 from entropy_core.checks import expected
 from entropy_core.traces.batch import LatentRows
+from pyro_entropy.entropies.families import belongs_to
 from pyro_entropy.entropies.wrappers import elementwise
 from pyro_entropy.traces.sites import Site
 
@@ -46,7 +47,7 @@ def normal_of(site: Site, where: str) -> Any:
         ValueError: If the site has another distribution, or a mask.
     """
     fn = elementwise(site.fn)
-    if site.mask is not None or not isinstance(fn, Normal | MultivariateNormal):
+    if site.mask is not None or not belongs_to(fn, Normal, MultivariateNormal):
         got = f"site '{site.name}', {'masked' if site.mask is not None else fn}"
         raise ValueError(expected("a normal distribution", where, got))
     return fn

@@ -6,7 +6,6 @@ that are messengers too, evaluation mode, one subsample for several draws.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyro
@@ -59,18 +58,16 @@ def trace_pair(
     if values:
         model, guide = holding(model, values), holding(guide, values)
     with _Rows() as seen:
-        traces = get_importance_trace("flat", max_plate_nesting, model, guide, args, kwargs or {})
-    return replace(pair_of(*traces), rows=seen.rows)
+        model_trace, guide_trace = get_importance_trace(
+            "flat", max_plate_nesting, model, guide, args, kwargs or {}
+        )
+    return _pair_of(model_trace, guide_trace, seen.rows)
 
 
 def pair_of(model_trace: Trace, guide_trace: Trace) -> Pair:
     """The pair of a guide's trace and the model's trace that was replayed against it."""
-    return Pair(
-        model=sample_sites(model_trace),
-        guide=sample_sites(guide_trace),
-        deterministic=tuple(deterministic_sites(model_trace)),
-        rows=subsamples(guide_trace) | subsamples(model_trace),
-    )
+    rows = subsamples(guide_trace) | subsamples(model_trace)
+    return _pair_of(model_trace, guide_trace, rows)
 
 
 def trace_guide(
@@ -185,6 +182,15 @@ def evaluating(*fns: Callable) -> Iterator[None]:
             module.training = mode
 
 
+def _pair_of(model_trace: Trace, guide_trace: Trace, rows: Mapping[str, Tensor]) -> Pair:
+    return Pair(
+        model=sample_sites(model_trace),
+        guide=sample_sites(guide_trace),
+        deterministic=tuple(deterministic_sites(model_trace)),
+        rows=rows,
+    )
+
+
 class _Rows(Messenger):
     """Keeps the rows that subsampling plates draw, which the host's own traces drop."""
 
@@ -192,8 +198,12 @@ class _Rows(Messenger):
         super().__init__()
         self.rows: dict[str, Tensor] = {}
 
-    def _pyro_post_sample(self, msg: Any) -> None:
-        if site_is_subsample(msg):
+    def _process_message(self, msg: Any) -> None:
+        # Nothing to do, for each parameter of a net too.
+        return
+
+    def _postprocess_message(self, msg: Any) -> None:
+        if msg["type"] == "sample" and site_is_subsample(msg):
             self.rows.setdefault(msg["name"], msg["value"])
 
 

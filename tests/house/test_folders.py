@@ -111,3 +111,20 @@ def test_folders_are_not_crowded(package):
         for folder in folders
     }
     assert {name: n for name, n in counts.items() if n > MOST_FILES} == {}
+
+
+# What runs a model or a guide. Initial values of NumPyro's parts come from a run of the part alone.
+RUNS = {"get_importance_trace", "get_trace", "replay"}
+ONLY_HERE = {"traces/pairs.py", "params.py"}
+
+
+@pytest.mark.parametrize("package", ["pyro_entropy", "numpyro_entropy"])
+def test_a_users_pair_is_run_in_one_place(package):
+    wrong = []
+    for path in modules(package):
+        file = str(path.relative_to(ROOT / package))
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = getattr(node, "attr", getattr(node, "id", None))
+            if name in RUNS and file not in ONLY_HERE:
+                wrong.append(f"{file}:{node.lineno} {name}")
+    assert not wrong

@@ -90,8 +90,10 @@ def observation(family, fn, shape):
 
 def check(graph: Graph) -> None:
     key, (model, guide) = random.key(graph.seed), pair(graph)
-    guide_trace = trace(seed(guide, key)).get_trace()
-    traces = trace(seed(replay(model, guide_trace), key)).get_trace(), guide_trace
+    # The host's keys, so that the draws are those of its own objectives.
+    model_key, guide_key = random.split(key)
+    guide_trace = trace(seed(guide, guide_key)).get_trace()
+    traces = trace(seed(replay(model, guide_trace), model_key)).get_trace(), guide_trace
     report, closed = (
         EntropySumDiagnostic(model, guide, data_plate="rows", closed_form=closed_form).from_traces(
             *traces, rng_key=key

@@ -1,0 +1,75 @@
+"""A pair is run in one place: rows that a guide draws, held draws, the host's keys and checks."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from jax import random
+from numpyro.infer import Trace_ELBO
+
+from numpyro_entropy import Standard_ELBO
+from numpyro_entropy.traces.pairs import pair_shapes, trace_guide, trace_model, trace_pair
+from tests.support.helpers import IDENTITY
+
+KEY = random.key(0)
+X = jnp.linspace(-1.0, 1.5, 6)
+
+
+def plate(x):
+    return numpyro.plate("data", len(x), subsample_size=3)
+
+
+def model(x):
+    with plate(x) as rows:
+        z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+        numpyro.sample("x", dist.Normal(z, 0.7), obs=x[rows])
+
+
+def guide(x):
+    shift = numpyro.param("shift", jnp.zeros(()))
+    with plate(x) as rows:
+        numpyro.sample("z", dist.Normal(x[rows] + shift, 0.5))
+
+
+PARAMS = {"shift": jnp.asarray(0.1)}
+
+
+def test_rows_that_a_guide_draws_by_itself_are_kept():
+    pair = trace_pair(KEY, PARAMS, model, guide, (X,))
+    rows = pair.rows["data"]
+    np.testing.assert_array_equal(pair.model["x"].value, X[rows])
+    # Held, all later draws are of the same data points.
+    for i in range(5):
+        again = trace_pair(random.key(i + 1), PARAMS, model, guide, (X,), values=pair.rows)
+        np.testing.assert_array_equal(again.model["x"].value, X[rows])
+        assert np.all(again.guide["z"].value != pair.guide["z"].value)
+
+
+def test_the_draws_are_those_of_the_hosts_objective():
+    found = Standard_ELBO(closed_form=False).loss(KEY, PARAMS, model, guide, X)
+    np.testing.assert_allclose(found, Trace_ELBO().loss(KEY, PARAMS, model, guide, X), IDENTITY)
+
+
+def test_the_model_alone_runs_at_held_draws():
+    drawn = trace_guide(KEY, PARAMS, guide, (X,))
+    held = {**drawn.rows, **drawn.sites}
+    sites = trace_model(KEY, {}, model, (X,), values=held)
+    np.testing.assert_array_equal(sites["x"].fn.mean, drawn.sites["z"].value)
+    np.testing.assert_array_equal(sites["x"].value, X[drawn.rows["data"]])
+    moved = drawn.sites["z"].holding(jnp.ones(3))
+    sites = trace_model(KEY, {}, model, (X,), values={**drawn.rows, "z": moved})
+    np.testing.assert_array_equal(sites["x"].fn.mean, jnp.ones(3))
+
+
+def test_a_guide_with_a_site_that_the_model_lacks_is_warned_of_as_by_the_host():
+    def more(x):
+        guide(x)
+        numpyro.sample("w", dist.Normal(0.0, 1.0))
+
+    with pytest.warns(UserWarning, match="w"):
+        trace_pair(KEY, PARAMS, model, more, (X,))
+
+
+def test_shapes_of_parameters_need_no_parameters():
+    assert pair_shapes(model, guide, (X,))["shift"].shape == ()
