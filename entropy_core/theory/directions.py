@@ -11,8 +11,15 @@ from scipy.sparse.linalg import LinearOperator, lsmr
 
 Array = NDArray[np.float64]
 
-# Beyond them a stage's Jacobian is not written down.
+# Beyond them a stage's Jacobian is not written down: it is then 64 MB.
 MAX_COLUMNS, MAX_ROWS = 2000, 4000
+# The longest vectors whose entries are searched first, and by how much each stage's are longer:
+# biases and rows of small nets come in the first one, and few stages reach any width.
+FIRST_LENGTH, GROWTH = 64, 4
+# Columns below it, relative to the largest one, are combinations of others but for rounding.
+RANK = 1e-12
+# For a search over all parameters; each product costs two passes over the net.
+MAX_PRODUCTS = 1000
 
 # Places among the parameters, and what a direction adds there.
 _Column = tuple[NDArray[np.integer], Array]
@@ -82,7 +89,7 @@ def search(
         norms = np.linalg.norm(products, axis=0)
         used = norms > 0
         targets = np.column_stack([w.target for w in open_])
-        solution, *_ = np.linalg.lstsq(products[:, used] / norms[used], targets, rcond=1e-12)
+        solution, *_ = np.linalg.lstsq(products[:, used] / norms[used], targets, rcond=RANK)
         fitted = (products[:, used] / norms[used]) @ solution
         for i, direction in enumerate(open_):
             misfit = np.linalg.norm(fitted[:, i] - targets[:, i]) / np.linalg.norm(targets[:, i])
@@ -94,6 +101,18 @@ def search(
     if 2 * num_seen <= jacobian.num_rows:
         for direction in (w for w in wanted if w.misfit > solved):
             _search_all(jacobian, len(seen), direction)
+
+
+def solved_misfit(eps: float) -> float:
+    """The relative misfit below which a direction counts as found, `eps^0.4`.
+
+    Least squares on columns that nearly repeat each other keep half of a float's digits; a few of
+    these are left for the products of derivatives.
+
+    Args:
+        eps: The distance from one to the next number of the float type.
+    """
+    return float(eps) ** 0.4
 
 
 def sampled_rows(size: int) -> NDArray[np.integer]:
@@ -125,11 +144,11 @@ def _stages(arrays: Mapping[str, Array]) -> Iterator[csc_array]:
     size = int(offsets[-1])
     yield _sparse(whole, size)
     units.sort(key=len)
-    largest = 64
+    largest = FIRST_LENGTH
     while units:
         stage = [column for unit in units if len(unit) <= largest for column in unit]
         units = [unit for unit in units if len(unit) > largest]
-        largest *= 4
+        largest *= GROWTH
         if stage:
             yield _sparse(stage, size)
 
@@ -148,7 +167,7 @@ def _moves(columns: csc_array, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _search_all(jacobian: Jacobian, num_params: int, direction: Direction) -> None:
     shape = (jacobian.num_rows, num_params)
     operator = LinearOperator(shape, matvec=jacobian.jvp, rmatvec=jacobian.vjp, dtype=np.float64)
-    beta = lsmr(operator, direction.target, atol=1e-12, btol=1e-12, maxiter=1000)[0]
+    beta = lsmr(operator, direction.target, atol=RANK, btol=RANK, maxiter=MAX_PRODUCTS)[0]
     misfit = np.linalg.norm(jacobian.jvp(beta) - direction.target) / np.linalg.norm(
         direction.target
     )

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
+from entropy_core.theory.directions import solved_misfit
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms
@@ -105,7 +106,7 @@ class Explanation:
             if not floats:
                 what = "parameters that can be trained"
                 raise ValueError(expected(what, "model` and `guide", "none"))
-            self._solved = float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps ** 0.4)
+            self._solved = solved_misfit(float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps))
             self._at = linearise(rng_key, params, self.model, self.guide, args)
         keys = random.split(rng_key, self.num_particles)
         found = [self._read(*self._compiled(key, params, args)) for key in keys]

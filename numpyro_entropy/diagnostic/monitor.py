@@ -21,7 +21,7 @@ class Monitor(BaseMonitor):
         run: Makes a report of the present state, as `EntropySumDiagnostic.run` does.
 
     Example:
-        >>> from jax import random
+        >>> from jax import jit, random
         >>> from numpyro.infer import SVI
         >>> from numpyro.optim import Adam
         >>> from numpyro_entropy import VAE1, EntropySumDiagnostic, Standard_ELBO
@@ -29,9 +29,9 @@ class Monitor(BaseMonitor):
         >>> x = random.uniform(key, (100, 4))
         >>> svi = SVI(vae.model, vae.guide, Adam(1e-3), Standard_ELBO())
         >>> monitor = EntropySumDiagnostic(vae.model, vae.guide).monitor()
-        >>> state = svi.init(key, x)
+        >>> state, update = jit(svi.init)(key, x), jit(svi.update)
         >>> for step in range(20):
-        ...     state, loss = svi.update(state, x)
+        ...     state, loss = update(state, x)
         ...     if step % 10 == 0:
         ...         report = monitor.update(step, key, svi.get_params(state), x, loss=loss / 100)
         >>> monitor.history["epoch"].values

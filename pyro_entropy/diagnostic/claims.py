@@ -7,6 +7,7 @@ from torch import Tensor
 
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
+from entropy_core.theory.directions import solved_misfit
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms
@@ -110,7 +111,8 @@ class Explanation:
     def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
         """The claims, from all batches together."""
         draws = self._evidence.draws
-        solved = torch.finfo(next(iter(self._params.values())).dtype).eps ** 0.4
+        dtype = next(iter(self._params.values())).dtype
+        solved = solved_misfit(torch.finfo(dtype).eps)
         return explain(self._at, draws, tolerance=tolerance, solved=solved)
 
 

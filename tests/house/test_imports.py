@@ -100,3 +100,19 @@ print(repr(report["elbo"]), *report.claims()["verdict"], len(str(report)) > 500)
     assert float(elbo) == report["elbo"]
     assert verdicts == [v.replace("not converged", "moving") for v in report.claims()["verdict"]]
     assert told == "True"
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_no_module_is_hidden_by_a_name_of_its_folder(package):
+    files = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / package).rglob("*.py")]
+    names = [".".join(file.parts).removesuffix(".__init__") for file in files]
+    code = f"""
+import importlib, sys
+from types import ModuleType
+for name in {names}:
+    importlib.import_module(name)
+    folder, _, leaf = name.rpartition(".")
+    if folder and getattr(sys.modules[folder], leaf) is not sys.modules[name]:
+        print(name)
+"""
+    assert run(code).split() == []
