@@ -11,7 +11,7 @@ from entropy_core.checks import expected
 from entropy_core.traces.enumeration import Enumeration
 from entropy_core.traces.records import PARTICLES, Method, Role, SiteTerms
 from entropy_core.traces.sites import BaseSite, Pair
-from entropy_core.traces.sums import check_guide, is_mean_field
+from entropy_core.traces.sums import check_guide, check_sides, is_mean_field
 
 Estimate = tuple[Any, Method]
 Sites = Mapping[str, Any]
@@ -48,6 +48,7 @@ def read_sites(
         NotImplementedError: If entropies are asked for, and a site of the model has none.
     """
     model, guide = pair.model, pair.guide
+    check_sides(model, guide)
     check_guide((n for n, s in model.items() if not s.is_observed), guide)
     records = [_guide_record(site, reader, closed_form) for site in guide.values()]
     for name, site in model.items():
@@ -82,6 +83,7 @@ def read_all_sites(
         ValueError: If the guide lacks a latent site of the model that is not enumerated.
     """
     model = pair.model
+    check_sides(model, guide)
     untreated: dict[str, str] = dict.fromkeys(pair.deterministic, "deterministic")
     untreated |= enumeration.untreated
     skipped = {*enumeration.marginalised, *enumeration.untreated}

@@ -4,7 +4,7 @@ The arrays are those of whichever host read the traces; the arithmetic is only p
 it is written once. What knows a host is in that host's own package.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from entropy_core.checks import expected
@@ -50,6 +50,21 @@ def check_guide(latent: Iterable[str], guide_sites: Iterable[str]) -> None:
                     f"a sample site '{name}'", "guide", f"a guide with the sites {guide_sites}"
                 )
             )
+
+
+def check_sides(model_sites: Mapping[str, Any], guide_sites: Mapping[str, Any]) -> None:
+    """Refuses a model and a guide that were handed over the wrong way round.
+
+    Raises:
+        ValueError: If the guide has observations and the model has none.
+    """
+
+    def observed(sites: Mapping[str, Any]) -> list[str]:
+        return [name for name, site in sites.items() if site.is_observed and not site.is_factor]
+
+    if observed(guide_sites) and not any(site.is_observed for site in model_sites.values()):
+        got = f"observations {observed(guide_sites)} in the guide alone: the wrong way round"
+        raise ValueError(expected("observations in the model", "model` and `guide", got))
 
 
 def is_mean_field(name: str, model_sites: Iterable[str], guide_sites: Iterable[str]) -> bool:

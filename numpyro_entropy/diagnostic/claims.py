@@ -19,6 +19,7 @@ from numpyro_entropy.diagnostic.linearised import float_params, linearise
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import check_reparameterised, pair_shapes, trace_enumerated
 from numpyro_entropy.traces.terms import all_terms
 
@@ -80,10 +81,11 @@ def explain_residuals(
     check_number(tolerance, "tolerance")
     check_positive_int(num_particles, "num_particles")
     explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
-    for i, args in enumerate(arguments_of(batches, batch_size)):
-        if i == 0:
-            check_params(params, pair_shapes(model, guide, args, {}))
-        explanation.add(random.fold_in(rng_key, i), params, args)
+    with evaluating(model, guide):
+        for i, args in enumerate(arguments_of(batches, batch_size)):
+            if i == 0:
+                check_params(params, pair_shapes(model, guide, args, {}))
+            explanation.add(random.fold_in(rng_key, i), params, args)
     return explanation.claims(tolerance)
 
 

@@ -20,11 +20,11 @@ from entropy_core.traces.sites import Pair
 from numpyro_entropy.diagnostic.claims import Explanation
 from numpyro_entropy.diagnostic.monitor import Monitor
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.batches import arguments_of, outside_support
 from numpyro_entropy.traces.latents import latent_terms
+from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_of, pair_shapes, trace_enumerated
 from numpyro_entropy.traces.sites import Trace
-from numpyro_entropy.traces.support import outside_support
 from numpyro_entropy.traces.terms import all_terms
 
 
@@ -192,16 +192,17 @@ class EntropySumDiagnostic:
         also: Callable[[Array, Params, tuple], None] | None,
     ) -> Accumulator:
         sums = Accumulator(self.thresholds.kl_epsilon)
-        for i, args in enumerate(arguments_of(batches, batch_size)):
-            if i == 0:
-                check_params(params, pair_shapes(self.model, self.guide, args, {}))
-            batch_key = random.fold_in(rng_key, i)
-            keys = random.split(batch_key, self.num_particles)
-            draws = [jax.device_get(self._particle(key, params, args)) for key in keys]
-            check_outside(draws[0][1])
-            sums.add([terms for terms, _ in draws])
-            if also:
-                also(batch_key, params, args)
+        with evaluating(self.model, self.guide):
+            for i, args in enumerate(arguments_of(batches, batch_size)):
+                if i == 0:
+                    check_params(params, pair_shapes(self.model, self.guide, args, {}))
+                batch_key = random.fold_in(rng_key, i)
+                keys = random.split(batch_key, self.num_particles)
+                draws = [jax.device_get(self._particle(key, params, args)) for key in keys]
+                check_outside(draws[0][1])
+                sums.add([terms for terms, _ in draws])
+                if also:
+                    also(batch_key, params, args)
         return sums
 
     def _trace_and_read(

@@ -55,11 +55,12 @@ class BAGGINS_ELBO(TermsELBO):
             to look at: the loss is then minus infinity, which `fit` refuses.)
 
     Example:
-        >>> from jax import random
+        >>> from jax import jit, random
         >>> from numpyro_entropy import BAGGINS_ELBO, ConstantVarianceVAE
         >>> vae, key = ConstantVarianceVAE(4, 2), random.key(0)
         >>> x = random.uniform(key, (8, 4))
-        >>> loss = BAGGINS_ELBO(1 / 5).loss(key, vae.init(key), vae.model, vae.guide, x)
+        >>> loss = jit(BAGGINS_ELBO(1 / 5).loss, static_argnums=(2, 3))
+        >>> value = loss(key, jit(vae.init)(key), vae.model, vae.guide, x)
     """
 
     def __init__(

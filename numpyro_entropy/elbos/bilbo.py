@@ -84,14 +84,14 @@ class BILBO_ELBO(FloatingPriorELBO):
             the data, prior or guide is not normal, or the batch is of one data point.
 
     Example:
-        >>> from jax import random
+        >>> from jax import jit, random
         >>> from numpyro.infer import SVI
         >>> from numpyro.optim import Adam
         >>> from numpyro_entropy import BILBO_ELBO, ConstantVarianceVAE
         >>> vae, key = ConstantVarianceVAE(4, 2), random.key(0)
         >>> x = random.uniform(key, (8, 4))
         >>> svi = SVI(vae.model, vae.guide, Adam(1e-3), BILBO_ELBO())
-        >>> state, loss = svi.update(svi.init(key, x), x)
+        >>> state, loss = jit(svi.update)(jit(svi.init)(key, x), x)
         >>> terms = BILBO_ELBO().terms(key, svi.get_params(state), vae.model, vae.guide, x)
         >>> terms.prior_variance.shape
         (2,)
@@ -118,7 +118,7 @@ class ConstantVariance_ELBO(FloatingPriorELBO):
         ValueError: When called, as `BILBO_ELBO` does.
 
     Example:
-        >>> from jax import random
+        >>> from jax import numpy as jnp, random
         >>> from numpyro_entropy import BILBO_ELBO, ConstantVariance_ELBO, ConstantVarianceVAE
         >>> vae, key = ConstantVarianceVAE(4, 2), random.key(0)
         >>> pair = vae.init(key), vae.model, vae.guide, random.uniform(key, (8, 4))

@@ -53,8 +53,9 @@ class IWAE_ELBO(ELBO):
         >>> from numpyro_entropy import IWAE_ELBO, VAE1
         >>> vae, key, x = VAE1(4, 2), random.key(0), jnp.zeros((8, 4))
         >>> svi = SVI(vae.model, vae.guide, Adam(1e-3), IWAE_ELBO(10, gradient="dreg"))
-        >>> state, loss = svi.update(svi.init(key, x), x)
-        >>> terms = IWAE_ELBO(10).terms(key, svi.get_params(state), vae.model, vae.guide, x)
+        >>> state, loss = jax.jit(svi.update)(jax.jit(svi.init)(key, x), x)
+        >>> terms = jax.jit(IWAE_ELBO(10).terms, static_argnums=(2, 3))
+        >>> terms = terms(key, svi.get_params(state), vae.model, vae.guide, x)
         >>> bool(terms.bound >= terms.elbo)
         True
     """

@@ -63,7 +63,7 @@ class Standard_ELBO(TermsELBO):
         >>> x = jax.random.uniform(key, (8, 4))
         >>> optim = numpyro.optim.Adam(1e-3)
         >>> svi = numpyro.infer.SVI(vae.model, vae.guide, optim, Standard_ELBO())
-        >>> state, loss = svi.update(svi.init(key, x), x)
+        >>> state, loss = jax.jit(svi.update)(jax.jit(svi.init)(key, x), x)
         >>> params = svi.get_params(state)
         >>> terms = Standard_ELBO(num_particles=10).terms(key, params, vae.model, vae.guide, x)
         >>> bool(jax.numpy.isclose(terms.gap, sum(terms.residuals.values()), atol=1e-5))

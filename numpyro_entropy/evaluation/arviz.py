@@ -23,6 +23,7 @@ from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
 
 
@@ -92,17 +93,18 @@ def to_datatree(
     done: list[BatchDraws] = []
     # For each draw what holds for the whole data set.
     shared: Params = {}
-    for i, args in enumerate(arguments_of(batches, batch_size)):
-        if i == 0:
-            check_params(params, pair_shapes(model, guide, args, {}))
-        keys = random.split(random.fold_in(rng_key, i), num_draws)
-        groups, outside, rows = jax.device_get(draw(keys, shared, params, args))
-        check_own_rows([n for n, v in rows.items() if (v != np.arange(v.shape[-1])).any()])
-        if i == 0:
-            shared = outside
-        # The data are the same in each draw.
-        observed = {name: value[0] for name, value in groups.pop("observed_data").items()}
-        done.append(BatchDraws(dict(shapes), groups | {"observed_data": observed}))
+    with evaluating(model, guide):
+        for i, args in enumerate(arguments_of(batches, batch_size)):
+            if i == 0:
+                check_params(params, pair_shapes(model, guide, args, {}))
+            keys = random.split(random.fold_in(rng_key, i), num_draws)
+            groups, outside, rows = jax.device_get(draw(keys, shared, params, args))
+            check_own_rows([n for n, v in rows.items() if (v != np.arange(v.shape[-1])).any()])
+            if i == 0:
+                shared = outside
+            # The data are the same in each draw.
+            observed = {name: value[0] for name, value in groups.pop("observed_data").items()}
+            done.append(BatchDraws(dict(shapes), groups | {"observed_data": observed}))
     return draws.to_datatree(done, data_plate, library=numpyro)
 
 

@@ -25,6 +25,7 @@ from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
 from numpyro_entropy.traces.latents import latent_terms
+from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
 from numpyro_entropy.traces.sites import Site
 from numpyro_entropy.traces.terms import site_terms
@@ -96,9 +97,11 @@ def mutual_information(
         parts = _parts(site) if records else jnp.zeros(0)
         return _total(site), parts, records, jnp.asarray(len(site.value))
 
-    found = [
-        jax.device_get(particle(key, params, args)) for key in random.split(rng_key, num_particles)
-    ]
+    with evaluating(model, guide):
+        found = [
+            jax.device_get(particle(key, params, args))
+            for key in random.split(rng_key, num_particles)
+        ]
     totals, parts, records, size = zip(*found, strict=True)
     latents: LatentTerms | None = records[-1][0] if records[-1] else None
     return information_group(

@@ -15,10 +15,10 @@ from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.batches import arguments_of, outside_support
+from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.normals import normal_of, rows
 from numpyro_entropy.traces.pairs import pair_shapes, trace_model, trace_pair
-from numpyro_entropy.traces.support import outside_support
 from numpyro_entropy.traces.terms import site_terms
 
 
@@ -123,12 +123,13 @@ def _gauss_newton(
         return _expand(params, model, guide, args, data_plate)
 
     found = []
-    for i, args in enumerate(arguments_of(batches, batch_size)):
-        if i == 0:
-            check_params(params, pair_shapes(model, guide, args, {}))
-        part, outside = jax.device_get(expand(params, args))
-        check_outside(outside)
-        found.append(part)
+    with evaluating(model, guide):
+        for i, args in enumerate(arguments_of(batches, batch_size)):
+            if i == 0:
+                check_params(params, pair_shapes(model, guide, args, {}))
+            part, outside = jax.device_get(expand(params, args))
+            check_outside(outside)
+            found.append(part)
     if not found:
         raise ValueError(expected("at least one batch", "batches", "none"))
     return found

@@ -12,9 +12,9 @@ from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.batches import arguments_of, outside_support
+from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
-from numpyro_entropy.traces.support import outside_support
 
 
 def log_likelihood(
@@ -89,16 +89,17 @@ def log_likelihood(
         return values, outside_support(pair)
 
     parts = []
-    for i, args in enumerate(arguments_of(batches, batch_size)):
-        if i == 0:
-            check_params(params, pair_shapes(model, guide, args, {}))
-        batch_key, draws_key = random.split(random.fold_in(rng_key, i))
-        sums = WeightSums(num_particles)
-        for j, size in enumerate(sizes):
-            values, outside = jax.device_get(
-                chunk(size, batch_key, random.fold_in(draws_key, j), params, args)
-            )
-            check_outside(outside)
-            sums.add(values)
-        parts.append(sums.log_likelihood())
+    with evaluating(model, guide):
+        for i, args in enumerate(arguments_of(batches, batch_size)):
+            if i == 0:
+                check_params(params, pair_shapes(model, guide, args, {}))
+            batch_key, draws_key = random.split(random.fold_in(rng_key, i))
+            sums = WeightSums(num_particles)
+            for j, size in enumerate(sizes):
+                values, outside = jax.device_get(
+                    chunk(size, batch_key, random.fold_in(draws_key, j), params, args)
+                )
+                check_outside(outside)
+                sums.add(values)
+            parts.append(sums.log_likelihood())
     return LogLikelihood.concatenate(parts)

@@ -2,7 +2,9 @@
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import field
 from typing import Any
 
@@ -153,6 +155,23 @@ class DenseBlock(MLP):
         return jnp.concatenate(features, -1)
 
 
+# Whether nets are called to look at them, and not to train them.
+_evaluating: ContextVar[bool] = ContextVar("evaluating", default=False)
+
+
+@contextmanager
+def evaluating_nets() -> Iterator[None]:
+    """Nets that `apply_net` calls in evaluation mode: running averages, and no dropout.
+
+    Of NNX and Equinox. A module of Linen says itself what it does, as its constructor was told.
+    """
+    token = _evaluating.set(True)
+    try:
+        yield
+    finally:
+        _evaluating.reset(token)
+
+
 def apply_net(name: str, net: Any, x: AnyArray, *, batch_ndim: int) -> Array:
     """Calls a net inside a model or guide, with the parameters of the site `name`.
 
@@ -169,11 +188,15 @@ def apply_net(name: str, net: Any, x: AnyArray, *, batch_ndim: int) -> Array:
     if isinstance(net, nn.Module):
         return flax_module(name, net, x)(x)
     if isinstance(net, nnx.Module):
+        if _evaluating.get():
+            # A copy, so that the user's own module stays in its mode.
+            net = nnx.clone(net)
+            net.eval()
         return nnx_module(name, net)(x)
     # Who hands over one of its modules has imported Equinox; nobody else needs it.
     equinox = sys.modules.get("equinox")
     if equinox is not None and isinstance(net, equinox.Module):
-        fn = eqx_module(name, net)
+        fn = eqx_module(name, equinox.nn.inference_mode(net) if _evaluating.get() else net)
         for _ in range(batch_ndim):
             fn = jax.vmap(fn)
         return fn(jnp.asarray(x))

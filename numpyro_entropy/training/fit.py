@@ -19,7 +19,7 @@ from entropy_core.training.epochs import train
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos.standard import Standard_ELBO
 from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.support import check_observations
+from numpyro_entropy.traces.batches import check_observations
 
 
 class FitResult(NamedTuple):

@@ -16,7 +16,7 @@ from numpyro.handlers import block, substitute
 from entropy_core.checks import check_positive_int, check_shape, expected
 from entropy_core.vaes import weights as weights_file
 from entropy_core.vaes.mixture import check_moments
-from numpyro_entropy.nets.mlp import AnyArray
+from numpyro_entropy.nets.mlp import AnyArray, evaluating_nets
 from numpyro_entropy.params import (
     Params,
     check_params,
@@ -219,9 +219,10 @@ class VAE:
         return self.set_weights(weights_file.load_weights(path)[0])
 
     def _call(self, part: Part, params: Params, *args: AnyArray) -> dist.Distribution:
-        check_params(params, param_shapes(part, *args))
-        with block(), substitute(data=params):
-            return part(*args)
+        with evaluating_nets():
+            check_params(params, param_shapes(part, *args))
+            with block(), substitute(data=params):
+                return part(*args)
 
     def _example(self) -> Array:
         if self.data_shape is None:

@@ -14,11 +14,11 @@ from entropy_core.traces.sums import elbo_terms
 from pyro_entropy.diagnostic.linearised import Params, linearise
 from pyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import (
     check_reparameterised,
     enumerating,
-    evaluating,
-    params_of,
+    params_and_pair,
     trace_pair,
 )
 from pyro_entropy.traces.terms import all_terms
@@ -118,7 +118,7 @@ class Explanation:
 
 def _params(model: Callable, guide: Callable, args: tuple) -> Params:
     """The unconstrained parameters that SVI would train."""
-    found = params_of(model, guide, args)
+    found, _ = params_and_pair(model, guide, args)
     trained = {n: p for n, p in found.items() if p.requires_grad and p.is_floating_point()}
     if not trained:
         raise ValueError(expected("parameters that can be trained", "model` and `guide", "none"))

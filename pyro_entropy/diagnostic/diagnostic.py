@@ -21,7 +21,8 @@ from pyro_entropy.diagnostic.claims import Explanation
 from pyro_entropy.diagnostic.monitor import Monitor
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.latents import latent_terms
-from pyro_entropy.traces.pairs import enumerating, evaluating, pair_of, trace_pair
+from pyro_entropy.traces.modes import evaluating
+from pyro_entropy.traces.pairs import enumerating, pair_of, trace_pair
 from pyro_entropy.traces.terms import all_terms
 
 

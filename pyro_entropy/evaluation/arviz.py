@@ -18,7 +18,8 @@ from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows,
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from pyro_entropy.traces.batches import arguments_of
-from pyro_entropy.traces.pairs import evaluating, trace_pair
+from pyro_entropy.traces.modes import evaluating
+from pyro_entropy.traces.pairs import trace_pair
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ from pyro_entropy.entropies.wrappers import elementwise
 from pyro_entropy.operations import log_sum_exp
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.latents import latent_terms
-from pyro_entropy.traces.pairs import evaluating, trace_pair
+from pyro_entropy.traces.modes import evaluating
+from pyro_entropy.traces.pairs import trace_pair
 from pyro_entropy.traces.sites import Site
 from pyro_entropy.traces.terms import site_terms
 

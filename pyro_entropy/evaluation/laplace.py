@@ -14,10 +14,10 @@ from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
-from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.batches import arguments_of, outside_support
+from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.normals import normal_of, rows
-from pyro_entropy.traces.pairs import evaluating, trace_model, trace_pair
-from pyro_entropy.traces.support import outside_support
+from pyro_entropy.traces.pairs import trace_model, trace_pair
 from pyro_entropy.traces.terms import site_terms
 
 

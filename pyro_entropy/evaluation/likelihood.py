@@ -8,9 +8,9 @@ from torch import Tensor
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
 from pyro_entropy.elbos.iwae import IWAE_ELBO
-from pyro_entropy.traces.batches import arguments_of
-from pyro_entropy.traces.pairs import evaluating, holding, run_pair
-from pyro_entropy.traces.support import outside_support
+from pyro_entropy.traces.batches import arguments_of, outside_support
+from pyro_entropy.traces.modes import evaluating
+from pyro_entropy.traces.pairs import holding, run_pair
 
 
 @torch.no_grad()

@@ -1,10 +1,14 @@
-"""Batches as the arguments of a model and a guide."""
+"""Data where they enter a pair: batches as arguments, and what their distribution cannot have."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from torch import Tensor
 
-from entropy_core.checks import check_finite, check_positive_int, expected
+from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
+from entropy_core.traces.sites import Pair
+from pyro_entropy.traces.modes import evaluating
+from pyro_entropy.traces.pairs import run_pair
 
 
 def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[tuple]:
@@ -30,3 +34,26 @@ def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[
             if isinstance(arg, torch.Tensor) and arg.is_floating_point():
                 check_finite(arg.detach().cpu().numpy(), "batches")
         yield args
+
+
+def outside_support(pair: Pair) -> dict[str, int]:
+    """How many elements of its batch are outside its support, for each observed site not masked."""
+    return {
+        name: int((~site.fn.support.check(site.value)).sum())
+        for name, site in pair.model.items()
+        if site.is_observed and not site.is_masked
+    }
+
+
+@torch.no_grad()
+def check_observations(model: Callable, guide: Callable, data: Tensor, batch_size: int) -> None:
+    """Passes once over a data set and refuses observations outside their support.
+
+    Pyro does so too, where validation is on, but only once training has come to the batch.
+
+    Raises:
+        ValueError: If an observed site has values outside its support.
+    """
+    with evaluating(model, guide):
+        for batch in data.split(batch_size):
+            check_outside(outside_support(run_pair(model, guide, (batch,))))

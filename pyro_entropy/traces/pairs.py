@@ -4,8 +4,7 @@ What must hold for every look at a pair stands here: the host's own way of runni
 that are messengers too, evaluation mode, one subsample for several draws.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pyro
@@ -17,7 +16,7 @@ from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from pyro.util import get_rng_state, set_rng_state
-from torch import Tensor, nn
+from torch import Tensor
 
 from entropy_core.checks import expected
 from entropy_core.traces.sites import Pair
@@ -129,14 +128,32 @@ def check_reparameterised(guide: Mapping[str, Site]) -> None:
             raise NotImplementedError(expected("reparameterised draws", "guide", got))
 
 
-def params_of(
+def params_and_pair(
     model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
-) -> dict[str, Tensor]:
-    """The unconstrained parameters that a pair reads from Pyro's store, which SVI would train."""
+) -> tuple[dict[str, Tensor], Pair]:
+    """The unconstrained parameters that a run reads from Pyro's store, and the run itself."""
     with poutine.trace(param_only=True) as capture:
-        run_pair(model, guide, args, kwargs)
+        pair = run_pair(model, guide, args, kwargs)
     nodes: dict[str, Any] = capture.trace.nodes
-    return {name: message["value"].unconstrained() for name, message in nodes.items()}
+    return {name: message["value"].unconstrained() for name, message in nodes.items()}, pair
+
+
+def leaves_of(pair: Pair) -> list[Tensor]:
+    """The tensors with `requires_grad` that the densities and draws of a pair depend on."""
+    sites = [*pair.model.values(), *pair.guide.values()]
+    outputs = [t for s in sites for t in (s.log_prob, s.value) if t.requires_grad]
+    leaves = {id(t): t for t in outputs if t.grad_fn is None}
+    nodes: list[Any] = [t.grad_fn for t in outputs if t.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        # The last node before a leaf has the leaf itself.
+        if hasattr(node, "variable"):
+            leaves[id(node.variable)] = node.variable
+        following = {n for n, _ in node.next_functions if n is not None} - seen
+        seen |= following
+        nodes += following
+    return list(leaves.values())
 
 
 def enumerating(
@@ -166,20 +183,6 @@ def enumerating(
     nesting = -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
     # The model keeps clear of the dimensions that the guide has taken.
     return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
-
-
-@contextmanager
-def evaluating(*fns: Callable) -> Iterator[None]:
-    """Modules in evaluation mode: a look at running statistics must not move them."""
-    modules = [m for fn in fns if isinstance(fn, nn.Module) for m in fn.modules()]
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
 
 
 def _pair_of(model_trace: Trace, guide_trace: Trace, rows: Mapping[str, Tensor]) -> Pair:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from pyro.infer import ELBO, SVI
 from pyro.optim import Adam, PyroLRScheduler, PyroOptim  # type: ignore[attr-defined]
-from torch import Tensor, nn
+from torch import Tensor
 
 from entropy_core.checks import check_finite, check_positive_int, expected
 from entropy_core.report.report import EntropyReport
@@ -16,8 +16,9 @@ from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.epochs import train
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
-from pyro_entropy.traces.pairs import params_of
-from pyro_entropy.traces.support import check_observations
+from pyro_entropy.traces.batches import check_observations
+from pyro_entropy.traces.modes import evaluating, modules_of
+from pyro_entropy.traces.pairs import leaves_of, params_and_pair
 
 
 class FitResult(NamedTuple):
@@ -132,22 +133,24 @@ def fit(
 
 
 def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
-    """Refuses modules whose parameters are not the tensors that Pyro's param store would train.
+    """Refuses a pair that reads tensors which Pyro's param store would not train.
 
     The store knows a parameter by its name alone: of two modules that share a name, the second is
-    served the tensors of the first, and never moves.
+    served the tensors of the first, and never moves. A module that no `pyro.module` has registered
+    is not in the store at all.
 
     Raises:
-        ValueError: If the store holds another tensor under the name of a parameter.
+        ValueError: If the densities of a pair depend on a tensor with `requires_grad` that is no
+            parameter of the store.
     """
-    with torch.no_grad():
-        params = params_of(model, guide, args)
-    # The store writes "vae0$$$decoder.net.weight" for the parameter "decoder.net.weight" of "vae0".
-    trained = {name.replace("$$$", "."): value for name, value in params.items()}
-    for role, fn in (("model", model), ("guide", guide)):
-        if isinstance(fn, nn.Module):
-            for name, parameter in fn.named_parameters():
-                held = [t for key, t in trained.items() if f".{key}".endswith(f".{name}")]
-                if held and not any(tensor is parameter for tensor in held):
-                    got = f"'{name}', for which the param store holds another tensor"
-                    raise ValueError(expected("a module with its own parameters", role, got))
+    with evaluating(model, guide), torch.enable_grad():
+        trained, pair = params_and_pair(model, guide, args)
+        known = {id(t) for t in [*trained.values(), *(a for a in args if isinstance(a, Tensor))]}
+        leaves = [leaf for leaf in leaves_of(pair) if id(leaf) not in known]
+    if leaves:
+        modules = (module for fn in (model, guide) for module in modules_of(fn))
+        names = {id(p): name for module in modules for name, p in module.named_parameters()}
+        found = [names.get(id(leaf), f"one of shape {tuple(leaf.shape)}") for leaf in leaves]
+        what = "parameters of Pyro's param store (`pyro.module`, each under a name of its own)"
+        got = f"others, which would not move: {', '.join(sorted(found))}"
+        raise ValueError(expected(what, "model` and `guide", got))

@@ -31,12 +31,13 @@ HOST_NAMES = {
         "TermsELBO.differentiable_loss",  # pyro.infer.ELBO's interface
         "TermsELBO.loss",
         "TermsELBO.loss_and_grads",
-        "evaluating",  # NumPyro's callables have no modes
         "VampPrior.encoder",  # a property in Pyro, a field in NumPyro
         "UnitGrid.check",  # `__call__` in NumPyro
         "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
         "check_param_store",  # NumPyro has no store
-        "params_of",
+        "params_and_pair",
+        "leaves_of",
+        "modules_of",
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
     },
@@ -58,6 +59,7 @@ HOST_NAMES = {
         "UnitGrid.feasible_like",
         "UnitGrid.tree_flatten",
         "apply_net",
+        "evaluating_nets",  # torch's modules have modes of their own
         "pair_shapes",  # Pyro's modules know their parameters
         "trace_enumerated",  # two runs that are compiled as one
         "float_params",  # parameters of a Pyro module know if they can be trained

@@ -53,22 +53,10 @@ def random_weights(weights: Mapping[str, np.ndarray], seed: int = 0) -> dict[str
     return drawn
 
 
-def assert_identity(terms) -> None:
-    """`ELBO - entropy sum = sum of residuals`, to the last digits of the largest of the three."""
-    elbo, entropy_sum = terms.elbo.item(), terms.entropy_sum.item()
-    residuals = [residual.item() for residual in terms.residuals.values()]
-    scale = max(abs(elbo), abs(entropy_sum), sum(map(abs, residuals)))
-    assert abs(elbo - entropy_sum - sum(residuals)) <= IDENTITY * scale
-
-
-def assert_report_identity(report) -> None:
-    """The same of a report, whose sites outside of the data plate are for the whole data set."""
-    sites, attrs = report.sites(), report.to_datatree().attrs
-    size = np.where(sites["per"] == "data point", 1, attrs["data_set_size"])
-    residuals = (sites["residual"] / (size if attrs["data_plate"] else 1)).dropna()
-    scale = max(abs(report["elbo"]), abs(report["entropy_sum"]), residuals.abs().sum())
-    difference = report["elbo"] - report["entropy_sum"] - residuals.sum()
-    assert abs(difference) <= PARITY * scale
+def normal_entropy(variance, axis=None) -> np.ndarray:
+    """The entropy of normal distributions, summed over an axis of independent ones."""
+    entropy = 0.5 * np.log(2 * np.pi * np.e * np.asarray(variance, float))
+    return entropy if axis is None else entropy.sum(axis)
 
 
 def assert_within_errors(estimates: np.ndarray, value: float) -> None:

@@ -10,7 +10,13 @@ from pyro.infer.autoguide import AutoNormalMessenger
 from torch.testing import assert_close
 
 from pyro_entropy import IWAE_ELBO, EntropySumDiagnostic, Standard_ELBO, log_likelihood
-from pyro_entropy.traces.pairs import holding, run_pair, trace_guide, trace_model, trace_pair
+from pyro_entropy.traces.pairs import (
+    holding,
+    run_pair,
+    trace_guide,
+    trace_model,
+    trace_pair,
+)
 from tests.support.helpers import IDENTITY, STANDARD_ERRORS
 
 X = torch.linspace(-1.0, 1.5, 6, dtype=torch.float64)

@@ -1,0 +1,63 @@
+"""Evaluation mode for every net that a model or a guide calls."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import get_ident
+from typing import Any
+
+from pyro import poutine
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+
+@contextmanager
+def evaluating(*fns: Callable) -> Iterator[None]:
+    """Every net that a model or guide calls in evaluation mode, and as it was afterwards.
+
+    A look at running statistics must not move them. Which nets these are is seen where they are
+    called: models are bound methods, closures and partials, and few are modules themselves.
+    """
+    thread, switched = get_ident(), dict[nn.Module, None]()
+
+    def switch(module: nn.Module) -> None:
+        for part in module.modules():
+            if part.training:
+                switched[part] = None
+                part.training = False
+
+    def watch(module: nn.Module, args: Any) -> None:
+        # The hook is one of all modules, and another thread may be training its own.
+        if module.training and get_ident() == thread:
+            switch(module)
+
+    for fn in fns:
+        for module in modules_of(fn):
+            switch(module)
+    hook = register_module_forward_pre_hook(watch)
+    try:
+        yield
+    finally:
+        hook.remove()
+        for part in switched:
+            part.training = True
+
+
+def modules_of(fn: Any) -> Iterator[nn.Module]:
+    """The modules that a function is, is a method of, or has in its closure."""
+    if isinstance(fn, nn.Module):
+        yield fn
+    elif isinstance(fn, functools.partial):
+        for part in (fn.func, *fn.args):
+            yield from modules_of(part)
+    else:
+        yield from (m for m in [getattr(fn, "__self__", None)] if isinstance(m, nn.Module))
+        for cell in getattr(fn, "__closure__", None) or ():
+            # What a handler has wrapped stands in the closure too; an empty cell has no contents.
+            with suppress(ValueError):
+                found = cell.cell_contents
+                if isinstance(found, nn.Module | functools.partial):
+                    yield from modules_of(found)
+        wrapped = poutine.unwrap(fn)
+        if wrapped is not fn:
+            yield from modules_of(wrapped)

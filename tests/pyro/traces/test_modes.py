@@ -1,0 +1,182 @@
+"""Nets are in evaluation mode in every look and as they were afterwards; what would not move."""
+
+from functools import partial
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from torch import nn
+
+from pyro_entropy import (
+    EntropySumDiagnostic,
+    explain_residuals,
+    fit,
+    log_likelihood,
+    mutual_information,
+    to_datatree,
+)
+from pyro_entropy.traces.batches import check_observations
+from pyro_entropy.traces.modes import evaluating
+
+X = torch.linspace(-2.0, 3.0, 51).reshape(17, 3)
+
+
+class Net(nn.Module):
+    """The style of Pyro's own examples: model and guide are methods of one module."""
+
+    def __init__(self, name="net"):
+        super().__init__()
+        self.name = name
+        self.encoder = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+        self.decoder = nn.Linear(2, 3)
+
+    def model(self, x, total=None):
+        pyro.module(self.name, self)
+        with pyro.plate("data", total or len(x), subsample=torch.arange(len(x))):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
+
+    def guide(self, x, total=None):
+        pyro.module(self.name, self)
+        with pyro.plate("data", total or len(x), subsample=torch.arange(len(x))):
+            loc, log_scale = self.encoder(x).chunk(2, -1)
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+
+def as_methods(net):
+    return net.model, net.guide
+
+
+def as_closures(net):
+    return (lambda x, total=None: net.model(x, total)), (lambda x, total=None: net.guide(x, total))
+
+
+def as_partials(net):
+    return partial(Net.model, net), partial(Net.guide, net)
+
+
+def as_handlers(net):
+    return poutine.scale(net.model, scale=1.0), poutine.scale(net.guide, scale=1.0)
+
+
+def out_of_reach(net):
+    # Neither a method nor a closure: the net is seen only where it is called.
+    nets = {"net": net}
+
+    def model(x, total=None):
+        nets["net"].model(x, total)
+
+    def guide(x, total=None):
+        nets["net"].guide(x, total)
+
+    return model, guide
+
+
+STYLES = [as_methods, as_closures, as_partials, as_handlers, out_of_reach]
+LOOKS = {
+    "diagnostic": lambda pair: EntropySumDiagnostic(*pair, num_particles=2).run(X, explain=True),
+    "claims": lambda pair: explain_residuals(*pair, X),
+    "likelihood": lambda pair: log_likelihood(*pair, X, num_particles=10),
+    "information": lambda pair: mutual_information(*pair, X, num_particles=2),
+    "groups": lambda pair: to_datatree(*pair, X, num_draws=2),
+    "observations": lambda pair: check_observations(*pair, X, 16),
+}
+
+
+def state(net):
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("style", STYLES)
+def test_no_look_moves_a_net(style, look):
+    net = Net()
+    net.decoder.eval()
+    before = state(net)
+    LOOKS[look](style(net))
+    for name, value in state(net).items():
+        assert torch.equal(value, before[name]), name
+    assert [net.training, net.encoder.training, net.decoder.training] == [True, True, False]
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_report_is_that_of_evaluation_mode(style):
+    net = Net()
+
+    def elbo(pair):
+        pyro.set_rng_seed(0)
+        return EntropySumDiagnostic(*pair, num_particles=2).run(X)["elbo"]
+
+    found = elbo(style(net))
+    assert found == elbo(as_methods(net.eval()))
+
+
+def test_nets_are_as_they_were_after_an_error():
+    net = Net()
+    seen = []
+
+    def broken():
+        with evaluating(net.model):
+            seen.append(net.training)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        broken()
+    assert seen == [False]
+    assert net.training
+    assert net.encoder.training
+
+
+def test_fit_trains_where_a_single_point_is_left_over():
+    net = Net()
+    before = state(net)
+    fit(*as_methods(net), X, num_epochs=2, batch_size=8, progress_bar=False)
+    moved = {name for name, value in state(net).items() if not torch.equal(value, before[name])}
+    assert moved == before.keys()
+    assert net.encoder[1].num_batches_tracked == 4  # two steps in each epoch, and no look
+    assert net.training
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_fit_refuses_what_would_not_move(style):
+    fit(*as_methods(Net("same")), X, num_epochs=1, batch_size=8, progress_bar=False)
+    second = Net("same")
+    before = state(second)
+    with pytest.raises(ValueError, match=r"which would not move: .*(encoder.0.weight|\(4, 3\))"):
+        fit(*style(second), X, num_epochs=1, batch_size=8, progress_bar=False)
+    assert all(torch.equal(value, before[name]) for name, value in state(second).items())
+
+
+def test_fit_refuses_a_module_that_nothing_has_registered():
+    scale = nn.Parameter(torch.tensor(0.0))
+    net = Net()
+
+    def model(x, total=None):
+        with poutine.scale(scale=1.0):
+            net.model(x, total)
+        with pyro.plate("more", 1):
+            pyro.sample("w", dist.Normal(0.0, scale.exp()))
+
+    def guide(x, total=None):
+        net.guide(x, total)
+        with pyro.plate("more", 1):
+            pyro.sample("w", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(ValueError, match=r"which would not move: one of shape \(\)"):
+        fit(model, guide, X, num_epochs=1, batch_size=8, progress_bar=False)
+    # Frozen, it is a constant.
+    scale.requires_grad_(False)
+    fit(model, guide, X, num_epochs=1, batch_size=8, progress_bar=False)
+
+
+def test_the_wrong_way_round_is_said():
+    model, guide = as_methods(Net())
+    wrong = EntropySumDiagnostic(guide, model)
+    with (
+        pytest.warns(UserWarning, match="in guide but not model"),
+        pytest.raises(ValueError, match=r"observations in the model .* the wrong way round"),
+    ):
+        wrong.run(X)
