@@ -7,10 +7,13 @@ from entropy_core.traces.records import PARTICLES, Plate, SiteTerms
 
 
 def find_data_plate(sites: Sequence[SiteTerms], name: str | None = None) -> Plate | None:
-    """The plate over data points: of those around every observed site, the one of lowest dimension.
+    """The plate over data points: of those around every observed site, the outermost one.
+
+    A plate is nested in another one where every site in it is in the other one too; of two plates
+    that hold the same sites, the outer one is that which was entered first.
 
     Args:
-        sites: All the records of a pair of traces.
+        sites: All the records of a pair of traces, each with its plates from the outside in.
         name: The data plate's name, needed only where two crossed plates both qualify.
 
     Returns:
@@ -20,15 +23,7 @@ def find_data_plate(sites: Sequence[SiteTerms], name: str | None = None) -> Plat
     Raises:
         ValueError: If no such plate is called `name`, or if crossed plates leave it open.
     """
-    observed = [site for site in sites if site.role == "decoder"]
-    # A plate without a dimension is a sequential one: its data points are sites, not elements.
-    common = [
-        plate
-        for plate in (observed[0].plates if observed else ())
-        if plate.name != PARTICLES
-        and plate.dim is not None
-        and all(plate in site.plates for site in observed)
-    ]
+    common = _around_all([site for site in sites if site.role == "decoder"])
     names = sorted(plate.name for plate in common)
     if name is not None:
         for plate in common:
@@ -37,18 +32,36 @@ def find_data_plate(sites: Sequence[SiteTerms], name: str | None = None) -> Plat
         raise ValueError(
             expected(f"one of the plates around all data {names}", "data_plate", repr(name))
         )
-    if not common:
-        return None
-    outermost = min(common, key=lambda plate: plate.dim or 0)
-    crossed = [
-        plate.name
-        for plate in common
-        if any(plate in site.plates and outermost not in site.plates for site in sites)
-    ]
-    if crossed:
-        names = sorted([outermost.name, *crossed])
+
+    def holds(outer: Plate, inner: Plate) -> bool:
+        return all(outer in site.plates for site in sites if inner in site.plates)
+
+    for plate in common:
+        if all(holds(plate, other) for other in common):
+            return plate
+    if common:
         raise ValueError(expected(f"one of the crossed plates {names}", "data_plate", None))
-    return outermost
+    return None
+
+
+def _around_all(observed: Sequence[SiteTerms]) -> list[Plate]:
+    """The plates that hold all observed sites and may be those over data points."""
+    if not observed:
+        return []
+    inside: set[Plate] = set()
+    for site in observed:
+        # A plate without a dimension is a sequential one: its data points are sites, not elements,
+        # and what is inside of it is no more than a part of one.
+        sequential = [plate.dim is None for plate in site.plates]
+        first = sequential.index(True) if True in sequential else len(sequential)
+        inside |= set(site.plates[first:])
+    return [
+        plate
+        for plate in observed[0].plates
+        if plate.name != PARTICLES
+        and plate not in inside
+        and all(plate in site.plates for site in observed)
+    ]
 
 
 def need_data_plate(sites: Sequence[SiteTerms], name: str | None = None) -> Plate:

@@ -23,7 +23,7 @@ class BaseSite(ABC):
         fn: The distribution.
         value: The draw, or the observation.
         is_observed: Whether the value was given.
-        plates: The plates around the site.
+        plates: The plates around the site, from the outside in.
         scale: The scale of plates and handlers together.
         is_auxiliary: Whether a guide draws it for the sake of other sites.
         wants_enumeration: Whether it asks for all its values at once.

@@ -117,9 +117,10 @@ def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int]) -> Site:
         fn=message["fn"],
         value=message["value"],
         is_observed=message["is_observed"],
+        # From the outside in, as in Pyro.
         plates=tuple(
             Plate(frame.name, frame.dim, frame.size, full_sizes.get(frame.name, frame.size))
-            for frame in message["cond_indep_stack"]
+            for frame in reversed(message["cond_indep_stack"])
         ),
         scale=1.0 if message["scale"] is None else message["scale"],
         is_auxiliary=bool(infer.get("is_auxiliary")),

@@ -12,7 +12,6 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Size, Tensor
-from torch.distributions import Distribution
 
 from entropy_core.traces.records import PARTICLES, Plate
 from entropy_core.traces.sites import BaseSite
@@ -139,7 +138,7 @@ def _site(message: Mapping[str, Any]) -> Site:
         fn=fn,
         value=message["value"],
         is_observed=message["is_observed"],
-        plates=tuple(_plate_of(frame, fn) for frame in message["cond_indep_stack"]),
+        plates=tuple(_plate_of(frame, message) for frame in message["cond_indep_stack"]),
         scale=message["scale"],
         mask=message["mask"],
         is_auxiliary=bool(infer.get("is_auxiliary")),
@@ -152,11 +151,15 @@ def _site(message: Mapping[str, Any]) -> Site:
     )
 
 
-def _plate_of(frame: Any, fn: Distribution) -> Plate:
+def _plate_of(frame: Any, message: Mapping[str, Any]) -> Plate:
     size = frame.size
     if size < 0:
-        # A plate may be made without a size, as an EasyGuide's is: it has that of its sites.
-        size = fn.batch_shape[frame.dim]
+        # A plate may be made without a size, as an EasyGuide's is: it has that of its sites'
+        # densities, of which the value may be wider than the distribution.
+        fn, value = message["fn"], message["value"]
+        batch_shape = value.shape[: value.dim() - len(fn.event_shape)]
+        shape = (1,) * -frame.dim + torch.broadcast_shapes(fn.batch_shape, batch_shape)
+        size = shape[frame.dim]
     full_size = frame.full_size if frame.full_size and frame.full_size > 0 else size
     # A plate of full size 1 averages over its elements, as is done with particles.
     return Plate(frame.name, frame.dim, size, 1 if frame.name == PARTICLES else full_size)

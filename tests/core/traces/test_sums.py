@@ -146,7 +146,11 @@ DATA_PLATES = {
     "in parts": (None, [("x", "decoder", DATA), ("y", "decoder", OUTER)]),
     "not around all data": (None, [("x", "decoder", DATA), ("y", "decoder")]),
     "only around latents": (None, [("z", "prior", DATA), ("x", "decoder")]),
+    "nested": (DATA, [("w", "prior", DATA), ("x", "decoder", OUTER, DATA)]),
+    "nested, entered first": (DATA, [("z", "prior", DATA, OUTER), ("x", "decoder", DATA, OUTER)]),
     "sequential": (None, [("x", "decoder", SEQUENTIAL)]),
+    "inside a sequential one": (None, [("x", "decoder", SEQUENTIAL, DATA)]),
+    "around a sequential one": (DATA, [("x", "decoder", DATA, SEQUENTIAL)]),
     "no data": (None, [("z", "prior", DATA)]),
 }
 
@@ -160,7 +164,11 @@ def test_the_data_plate_is_the_outermost_around_all_data(plate, sites):
     assert_allclose(elbo_terms(sites).elbo, total / num_data, **TOLERANCE)
 
 
-CROSSED = [in_plates("w", "prior", DATA), in_plates("x", "decoder", OUTER, DATA)]
+CROSSED = [
+    in_plates("v", "prior", OUTER),
+    in_plates("w", "prior", DATA),
+    in_plates("x", "decoder", OUTER, DATA),
+]
 
 
 def test_crossed_plates_need_a_name():

@@ -1,5 +1,7 @@
 """A pair is run in one place: rows that a guide draws, held draws, the host's keys and checks."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -8,7 +10,7 @@ import pytest
 from jax import random
 from numpyro.infer import Trace_ELBO
 
-from numpyro_entropy import Standard_ELBO
+from numpyro_entropy import EntropySumDiagnostic, Standard_ELBO
 from numpyro_entropy.traces.pairs import pair_shapes, trace_guide, trace_model, trace_pair
 from tests.support.helpers import IDENTITY
 
@@ -73,3 +75,22 @@ def test_a_guide_with_a_site_that_the_model_lacks_is_warned_of_as_by_the_host():
 
 def test_shapes_of_parameters_need_no_parameters():
     assert pair_shapes(model, guide, (X,))["shift"].shape == ()
+
+
+def nested(x, latents, guide=False):
+    """Pupils in schools, in the host's own dimensions: the outer plate has the last one."""
+    with numpyro.plate("schools", 5):
+        loc = x.mean(0) if guide else 0.0
+        a = numpyro.sample("a", dist.Normal(loc, 1.0)) if latents else 0.0
+        with numpyro.plate("pupils", 7):
+            z = numpyro.sample("z", dist.Normal(x / 2 if guide else a + jnp.zeros((7, 5)), 1.0))
+            if not guide:
+                numpyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+@pytest.mark.parametrize("latents", [True, False])
+def test_the_data_points_of_nested_plates_are_the_outer_ones(latents):
+    x = jnp.arange(35.0).reshape(7, 5) / 10
+    model = partial(nested, latents=latents)
+    diagnostic = EntropySumDiagnostic(model, partial(model, guide=True), num_particles=1)
+    assert diagnostic.run(KEY, {}, [x]).size == "5 data points"

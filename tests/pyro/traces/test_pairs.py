@@ -1,5 +1,7 @@
 """A pair is run in one place: guides that are messengers, rows that a guide draws, held draws."""
 
+from functools import partial
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -145,3 +147,54 @@ def test_the_model_alone_runs_at_held_draws():
     sites = trace_model(model, (X,), values=drawn.sites)
     assert_close(sites["x"].fn.mean, drawn.sites["z"].value)
     assert holding(model, {}) is model
+
+
+def nested(x, latents, guide=False):
+    """Pupils in schools, in the host's own dimensions: the outer plate has the last one."""
+    with pyro.plate("schools", 5):
+        a = pyro.sample("a", dist.Normal(x.mean(0) if guide else 0.0, 1.0)) if latents else 0.0
+        with pyro.plate("pupils", 7):
+            z = pyro.sample("z", dist.Normal(x / 2 if guide else a + torch.zeros(7, 5), 1.0))
+            if not guide:
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+@pytest.mark.parametrize("latents", [True, False])
+def test_the_data_points_of_nested_plates_are_the_outer_ones(latents):
+    x = torch.arange(35.0).reshape(7, 5) / 10
+    diagnostic = EntropySumDiagnostic(nested, partial(nested, guide=True))
+    assert diagnostic.run([(x, latents)]).size == "5 data points"
+
+
+def test_a_plate_inside_of_a_sequential_one_holds_no_data_points():
+    def model(x):
+        notes = pyro.plate("notes", x.shape[1])
+        for i in pyro.plate("songs", len(x)):
+            z = pyro.sample(f"z_{i}", dist.Normal(0.0, 1.0))
+            with notes:
+                pyro.sample(f"x_{i}", dist.Normal(z, 1.0), obs=x[i])
+
+    def guide(x):
+        for i in pyro.plate("songs", len(x)):
+            pyro.sample(f"z_{i}", dist.Normal(x[i].mean(), 0.3))
+
+    assert EntropySumDiagnostic(model, guide).run([torch.randn(3, 8)]).units == "nats"
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,)])
+def test_a_plate_without_a_size_has_that_of_the_densities(shape):
+    def model(x, size=None):
+        mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", size):
+            pyro.sample("x", dist.Normal(mu.expand(shape), 1.0), obs=x)
+
+    def guide(x, size=None):
+        pyro.sample("mu", dist.Normal(0.2, 0.5))
+
+    x = torch.linspace(-1.0, 1.0, 5)
+    pyro.set_rng_seed(0)
+    report = EntropySumDiagnostic(model, guide).run([(x,)])
+    pyro.set_rng_seed(0)
+    sized = EntropySumDiagnostic(model, guide).run([(x, 5)])
+    assert report.size == sized.size == "5 data points"
+    assert report["elbo"] == pytest.approx(sized["elbo"])
