@@ -1,8 +1,10 @@
 """What formulas of the core ask of the host's arrays."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from entropy_core.operations import FloatArray, Operations
@@ -30,6 +32,14 @@ def weighted_sum(
         total = total + weight * function(*node)
     return total
 
+
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
+    """A tensor as NumPy's array; float types that NumPy has not become float32."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype in _NOT_NUMPYS else tensor).numpy()
+
+
+_NOT_NUMPYS = {torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
 
 OPERATIONS = Operations(
     exp=torch.exp,

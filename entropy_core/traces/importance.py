@@ -82,6 +82,12 @@ def common_scale(sites: Sequence[SiteTerms]) -> Any:
 
 
 def _equal(left: Any, right: Any) -> bool:
-    # Plain numbers, since arrays under a transformation have no values to compare.
-    numbers = isinstance(left, int | float) and isinstance(right, int | float)
-    return numbers and abs(left - right) <= 1e-6 * abs(right)
+    # Arrays of one number are looked at too, as torch's JIT makes them of plain ones; under a
+    # transformation of JAX they have no values to compare.
+    if getattr(left, "ndim", 0) or getattr(right, "ndim", 0):
+        return False
+    try:
+        left, right = float(left), float(right)
+    except TypeError:
+        return False
+    return abs(left - right) <= 1e-6 * abs(right)

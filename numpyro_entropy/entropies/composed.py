@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax import nn
 from jax.scipy.special import xlogy
 from jaxtyping import Array
 from numpyro.distributions import Distribution, transforms
@@ -62,10 +63,25 @@ def _zero_inflated_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
     entropy = entropy_of(fn.base_dist)
     if entropy is None:
         return None
-    base_log_prob, log_prob = fn.base_dist.log_prob(0), fn.log_prob(0)
-    base_prob, keep = jnp.exp(base_log_prob), 1 - fn.gate
-    rest = entropy + base_prob * base_log_prob - (1 - base_prob) * jnp.log(keep)
-    return keep * rest - jnp.exp(log_prob) * log_prob
+    log_zero, log_keep = fn.base_dist.log_prob(0), _log_keep(fn)
+    others, keep = -jnp.expm1(log_zero), jnp.exp(log_keep)
+    rest = keep * (entropy + _x_exp_x(log_zero)) - others * _x_exp_x(log_keep)
+    # The probability of zero is one less than a part that may be far below it.
+    return rest - _x_exp_x(jnp.log1p(-others * keep))
+
+
+def _log_keep(fn: Any) -> Array:
+    # Where a gate is close to one, its logits alone have digits left.
+    if "gate_logits" in vars(fn):
+        return -nn.softplus(jnp.asarray(fn.gate_logits))
+    return jnp.log1p(-jnp.asarray(fn.gate))
+
+
+def _x_exp_x(x: Array) -> Array:
+    # p log p of a logarithm, which is zero where p is.
+    finite = x > -jnp.inf
+    x = jnp.where(finite, x, 0.0)
+    return jnp.where(finite, jnp.exp(x) * x, 0.0)
 
 
 def _hurdle_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
@@ -77,7 +93,8 @@ def _hurdle_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
         log_zero = fn.base_dist.log_prob(0)
         zero, rest = jnp.exp(log_zero), -jnp.expm1(log_zero)
         entropy = (entropy + zero * log_zero) / rest + jnp.log(rest)
-    return -xlogy(fn.gate, fn.gate) + (1 - fn.gate) * (entropy - jnp.log1p(-fn.gate))
+    keep = 1 - fn.gate
+    return -xlogy(fn.gate, fn.gate) - xlogy(keep, keep) + keep * entropy
 
 
 def _copula_entropy(fn: Any, entropy_of: Entropy) -> Array | None:

@@ -19,6 +19,7 @@ from entropy_core.traces.records import TraceTerms, joined, map_arrays, summed
 from entropy_core.traces.sites import Pair
 from pyro_entropy.diagnostic.claims import Explanation
 from pyro_entropy.diagnostic.monitor import Monitor
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.latents import latent_terms
 from pyro_entropy.traces.modes import evaluating
@@ -196,4 +197,4 @@ class EntropySumDiagnostic:
 
 
 def _to_numpy(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    return to_numpy(value) if isinstance(value, Tensor) else value

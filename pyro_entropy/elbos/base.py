@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pyro.infer import ELBO
+from pyro.infer.util import torch_item
 from pyro.util import warn_if_nan
 from torch import Tensor
 
@@ -58,7 +59,9 @@ class TermsELBO(ELBO):
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
         # No look at values here, so that the loss can be captured as a graph.
-        return torch.stack(list(self._particle_losses(model, guide, args, kwargs))).sum()
+        losses = self._particle_losses(model, guide, args, kwargs)
+        # The sum of no site is a number of Python's.
+        return torch.stack([torch.as_tensor(loss) for loss in losses]).sum()
 
     @torch.no_grad()
     def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
@@ -73,9 +76,9 @@ class TermsELBO(ELBO):
         loss: Any = 0.0
         # One particle at a time, so that only one graph is held.
         for particle in self._particle_losses(model, guide, args, kwargs):
-            value = particle.item()
+            value = torch_item(particle)
             self._check(value)
-            if particle.requires_grad:
+            if isinstance(particle, Tensor) and particle.requires_grad:
                 particle.backward(retain_graph=self.retain_graph)
             loss += value
         warn_if_nan(loss, "loss")

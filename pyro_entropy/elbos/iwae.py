@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from warnings import warn
 
-import pyro
 import torch
 from pyro.infer import ELBO
 from pyro.util import warn_if_nan
@@ -11,8 +11,14 @@ from torch import Tensor
 
 from entropy_core.elbos.iwae import Gradient, IWAETerms, check_particles
 from entropy_core.traces.importance import LogWeights, log_weights
-from entropy_core.traces.records import PARTICLES
 from entropy_core.traces.sites import Pair
+from pyro_entropy.elbos.particles import (
+    HeldDraw,
+    can_be_vectorised,
+    held_draws,
+    in_particles,
+    path_gradient,
+)
 from pyro_entropy.traces.pairs import Values, check_reparameterised, trace_guide, trace_pair
 from pyro_entropy.traces.terms import site_terms
 
@@ -38,7 +44,10 @@ class IWAE_ELBO(ELBO):
             `loss_and_grads` then holds one chunk's graph at a time, and draws each chunk twice.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
-        **kwargs: Those of `pyro.infer.ELBO`.
+        **kwargs: Those of `pyro.infer.ELBO`; particles are vectorised unless
+            `vectorize_particles=False` asks for one by one. A pair that was not written for it is
+            found out at the first call, and its particles are then drawn one by one, with a
+            warning.
 
     Raises:
         ValueError: If a number is no positive integer, or `gradient` is not known.
@@ -64,10 +73,13 @@ class IWAE_ELBO(ELBO):
         **kwargs: Any,
     ) -> None:
         self.chunk_size = check_particles(num_particles, chunk_size, gradient)
+        if not kwargs.get("vectorize_particles", True):
+            self.chunk_size = 1
         self.gradient = gradient
         self.data_plate = data_plate
         kwargs["vectorize_particles"] = self.chunk_size > 1
         super().__init__(num_particles, **kwargs)
+        self._is_compared = not self.vectorize_particles
 
     @property
     def no_claim(self) -> str | None:
@@ -121,7 +133,9 @@ class IWAE_ELBO(ELBO):
         normalised = torch.softmax(values, 0).split(self.chunk_size)
         chunks = self._chunks(model, guide, args, kwargs)
         for chunk, weights in zip(chunks, normalised, strict=True):
-            self._surrogate(chunk, weights).backward(retain_graph=self.retain_graph)
+            surrogate = self._surrogate(chunk, weights)
+            if surrogate.requires_grad:
+                surrogate.backward(retain_graph=self.retain_graph)
         loss = -scale * log_mean_exp(values).sum()
         warn_if_nan(loss, "loss")
         return loss.item()
@@ -162,42 +176,46 @@ class IWAE_ELBO(ELBO):
         if self.gradient == "plain":
             return -chunk.scale * (weights * chunk.values).sum()
         # The guide's parameters see the draws alone, and the density only as its argument moves.
-        coefficients = weights**2 if self.gradient == "dreg" else weights
-        slopes = torch.autograd.grad(
-            (coefficients * chunk.values).sum(), chunk.leaves, retain_graph=True
-        )
-        paths = [(g * z).sum() for g, z in zip(slopes, chunk.draws, strict=True)]
-        return -chunk.scale * ((weights * chunk.weights.model).sum() + torch.stack(paths).sum())
+        paths = path_gradient(chunk.values, weights, chunk.held, self.gradient)
+        return -chunk.scale * ((weights * chunk.weights.model).sum() + paths)
 
     def _guess_plates(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
         if self.vectorize_particles and self.max_plate_nesting == float("inf"):
             self._guess_max_plate_nesting(model, guide, args, kwargs)
+        if self._is_compared:
+            return
+        self._is_compared = True
+
+        def trace(model: Callable, guide: Callable, values: Values | None = None) -> Pair:
+            return self._get_trace(model, guide, args, kwargs, values)
+
+        if not can_be_vectorised(model, guide, trace, self._log_weights, self.max_plate_nesting):
+            warn(
+                "two particles at once have other log-weights than one by one, or none: they are "
+                "drawn one by one, as `vectorize_particles=False` asks for",
+                stacklevel=4,
+            )
+            self.chunk_size, self.vectorize_particles = 1, False
 
     def _chunks(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> Iterator["_Chunk"]:
         rows: Values = {}
         for start in range(0, self.num_particles, self.chunk_size):
-            size = min(self.chunk_size, self.num_particles - start)
-
-            def particles(fn: Callable, size: int = size) -> Callable:
-                if size == 1 and not self.vectorize_particles:
-                    return fn
-                return pyro.plate(PARTICLES, size, dim=-int(self.max_plate_nesting))(fn)
-
-            pair = particles(model), particles(guide)
-            live: dict[str, Tensor] = {}
-            leaves: dict[str, Tensor] = {}
-            held: Values = rows
+            fns = [model, guide]
+            if self.vectorize_particles:
+                size = min(self.chunk_size, self.num_particles - start)
+                fns = [in_particles(fn, size, self.max_plate_nesting) for fn in fns]
+            held: list[HeldDraw] = []
+            values: Values = rows
             if self.gradient != "plain" and torch.is_grad_enabled():
-                drawn = trace_guide(pair[1], args, kwargs, values=rows)
+                drawn = trace_guide(fns[1], args, kwargs, values=rows)
                 check_reparameterised(drawn.sites)
-                live = {n: s.value for n, s in drawn.sites.items() if not s.is_observed}
-                leaves = {n: z.detach().requires_grad_() for n, z in live.items()}
-                sites = {name: drawn.sites[name].holding(leaf) for name, leaf in leaves.items()}
-                held = {**drawn.rows, **sites}
-            traced = self._get_trace(*pair, args, kwargs, held)
-            yield self._chunk(traced, list(live.values()), list(leaves.values()))
+                held = held_draws(drawn.sites)
+                values = {**drawn.rows, **{h.site.name: h.site.holding(h.leaf) for h in held}}
+            traced = self._get_trace(fns[0], fns[1], args, kwargs, values)
+            weights = self._log_weights(traced)
+            yield _Chunk(torch.atleast_2d(weights.values), weights, held)
             # All particles see the same subsample.
             rows = traced.rows
 
@@ -215,18 +233,15 @@ class IWAE_ELBO(ELBO):
         check_reparameterised(pair.guide)
         return pair
 
-    def _chunk(self, pair: Pair, draws: list[Tensor], leaves: list[Tensor]) -> "_Chunk":
+    def _log_weights(self, pair: Pair) -> LogWeights:
         pair = site_terms(pair, closed_form=False, entropies=False)
-        weights = log_weights(pair.records, self.data_plate)
-        values = weights.values
-        return _Chunk(values if values.ndim > 1 else values[None], weights, draws, leaves)
+        return log_weights(pair.records, self.data_plate)
 
 
 class _Chunk(NamedTuple):
     values: Tensor  # log-weights, (K, B)
     weights: LogWeights
-    draws: list[Tensor]
-    leaves: list[Tensor]
+    held: list[HeldDraw]
 
     @property
     def scale(self) -> Any:

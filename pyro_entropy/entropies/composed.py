@@ -61,10 +61,18 @@ def _zero_inflated_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
     if entropy is None:
         return None
     zero = torch.zeros_like(entropy)
-    base_log_prob, log_prob = fn.base_dist.log_prob(zero), fn.log_prob(zero)
-    base_prob, log_keep = base_log_prob.exp(), _log_keep(fn)
-    rest = entropy + base_prob * base_log_prob - (1 - base_prob) * log_keep
-    return log_keep.exp() * rest - log_prob.exp() * log_prob
+    log_zero, log_keep = fn.base_dist.log_prob(zero), _log_keep(fn)
+    others, keep = -torch.expm1(log_zero), log_keep.exp()
+    rest = keep * (entropy + _x_exp_x(log_zero)) - others * _x_exp_x(log_keep)
+    # The probability of zero is one less than a part that may be far below it.
+    return rest - _x_exp_x(torch.log1p(-others * keep))
+
+
+def _x_exp_x(x: Tensor) -> Tensor:
+    # p log p of a logarithm, which is zero where p is.
+    finite = x > -torch.inf
+    x = torch.where(finite, x, 0.0)
+    return torch.where(finite, x.exp() * x, 0.0)
 
 
 def _log_keep(fn: Any) -> Tensor:

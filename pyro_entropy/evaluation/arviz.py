@@ -17,6 +17,7 @@ from entropy_core.evaluation import draws
 from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import trace_pair
@@ -105,12 +106,12 @@ def _read(pair: Pair, predict: bool) -> tuple[dict[str, SiteShape], dict[str, di
         shapes[name] = SiteShape(site.is_observed, site.plates, len(fn.batch_shape))
         value = site.value.expand(fn.batch_shape + fn.event_shape)
         if not site.is_observed:
-            groups["posterior"][name] = _numpy(value)
+            groups["posterior"][name] = to_numpy(value)
             continue
-        groups["observed_data"][name] = _numpy(value)
-        groups["log_likelihood"][name] = _numpy(site.log_prob.expand(fn.batch_shape))
+        groups["observed_data"][name] = to_numpy(value)
+        groups["log_likelihood"][name] = to_numpy(site.log_prob.expand(fn.batch_shape))
         if predict:
-            groups["posterior_predictive"][name] = _numpy(fn.sample())
+            groups["posterior_predictive"][name] = to_numpy(fn.sample())
     return shapes, groups
 
 
@@ -123,7 +124,3 @@ def _outside_plate(
         for name, site in pair.guide.items()
         if not any(plate and plate.name == other.name for other in site.plates)
     }
-
-
-def _numpy(value: Tensor) -> np.ndarray:
-    return value.detach().cpu().numpy()

@@ -19,7 +19,7 @@ from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import LatentTerms
 from pyro_entropy.elbos.aggregate import pairwise_log_prob
 from pyro_entropy.entropies.wrappers import elementwise
-from pyro_entropy.operations import log_sum_exp
+from pyro_entropy.operations import log_sum_exp, to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.latents import latent_terms
 from pyro_entropy.traces.modes import evaluating
@@ -91,9 +91,9 @@ def mutual_information(
             parts.append(_parts(site) if latents else torch.zeros(0))
     size = len(site.value)
     if latents is not None:
-        latents = LatentTerms(latents.site, None, None, latents.kl.cpu().numpy(), None)
+        latents = LatentTerms(latents.site, None, None, to_numpy(latents.kl), None)
     return information_group(
-        torch.stack(totals).cpu(), torch.stack(parts).cpu(), latents, size, library=pyro
+        to_numpy(torch.stack(totals)), to_numpy(torch.stack(parts)), latents, size, library=pyro
     )
 
 

@@ -14,6 +14,7 @@ from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of, outside_support
 from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.normals import normal_of, rows
@@ -158,4 +159,4 @@ def _expand(model: Callable, guide: Callable, args: tuple, data_plate: str | Non
         rows(site, likelihood.variance),
         torch.stack(columns, -1),
     )
-    return GaussNewton(*(part.cpu().numpy() for part in parts))
+    return GaussNewton(*(to_numpy(part) for part in parts))

@@ -8,6 +8,7 @@ from torch import Tensor
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
 from pyro_entropy.elbos.iwae import IWAE_ELBO
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of, outside_support
 from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import holding, run_pair
@@ -79,6 +80,6 @@ def log_likelihood(
             sums = WeightSums(num_particles)
             for size in sizes:
                 values = bounds[size].log_weights(*held, *args)
-                sums.add(values.cpu().numpy())
+                sums.add(to_numpy(values))
             parts.append(sums.log_likelihood())
     return LogLikelihood.concatenate(parts)

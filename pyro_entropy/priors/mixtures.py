@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.vaes.mixture import check_mixture, check_pseudo_inputs, fit_mixture
+from pyro_entropy.operations import to_numpy
 
 
 class _Mixture(dist.MixtureSameFamily):
@@ -92,7 +93,7 @@ class MixturePrior(nn.Module):
             ValueError: If `samples` are not of that shape, or fewer than the components.
         """
         if isinstance(samples, Tensor):
-            samples = samples.detach().cpu().numpy()
+            samples = to_numpy(samples)
         mixture = fit_mixture(samples, num_components, full_covariance=full_covariance, seed=seed)
         return cls(*mixture, dtype=dtype)
 

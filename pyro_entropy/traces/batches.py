@@ -7,6 +7,7 @@ from torch import Tensor
 
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
 from entropy_core.traces.sites import Pair
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import run_pair
 
@@ -32,7 +33,7 @@ def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[
         args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
         for arg in args:
             if isinstance(arg, torch.Tensor) and arg.is_floating_point():
-                check_finite(arg.detach().cpu().numpy(), "batches")
+                check_finite(to_numpy(arg), "batches")
         yield args
 
 

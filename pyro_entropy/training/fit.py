@@ -16,6 +16,7 @@ from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.epochs import train
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import check_observations
 from pyro_entropy.traces.modes import evaluating, modules_of
 from pyro_entropy.traces.pairs import leaves_of, params_and_pair
@@ -88,7 +89,7 @@ def fit(
         raise TypeError(expected("a torch.Tensor", "data", type(data).__name__))
     if not len(data):
         raise ValueError(expected("at least one data point", "data", "an empty tensor"))
-    check_finite(data.detach().cpu().numpy(), "data")
+    check_finite(to_numpy(data), "data")
     check_positive_int(batch_size, "batch_size")
     check_positive_int(num_epochs, "num_epochs")
     check_positive_int(diagnose_every, "diagnose_every")

@@ -16,6 +16,7 @@ from torch.distributions import Distribution
 
 from entropy_core.checks import check_positive_int, check_shape, expected
 from entropy_core.vaes import weights as weights_file
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.priors.mixtures import check_vamp_prior
 from pyro_entropy.priors.normal import FloatingNormalPrior
 from pyro_entropy.vaes.data import check_data, check_part, check_values, data_plate
@@ -141,7 +142,7 @@ class VAE(nn.Module):
 
     def get_weights(self) -> weights_file.Weights:
         """The parameters and buffers as arrays, by the keys of `entropy_core.vaes.weights`."""
-        return {key: tensor.cpu().numpy().copy() for key, tensor in self._keyed_state().items()}
+        return {key: to_numpy(tensor).copy() for key, tensor in self._keyed_state().items()}
 
     def set_weights(self, weights: Mapping[str, ArrayLike]) -> "VAE":
         """Copies arrays into the parameters and buffers, by their keys in a weights file.
@@ -150,7 +151,7 @@ class VAE(nn.Module):
             ValueError: If keys are missing, extra or misshapen; then no parameter has changed.
         """
         state = self._keyed_state()
-        shapes = {key: (tuple(t.shape), t.cpu().numpy().dtype) for key, t in state.items()}
+        shapes = {key: (tuple(t.shape), to_numpy(t).dtype) for key, t in state.items()}
         weights_file.check_weights(weights, shapes)
         for key, tensor in state.items():
             tensor.copy_(torch.as_tensor(np.array(weights[key])))

@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
-# NumPyro has no categorical distribution of one-hot vectors.
-ONLY_FILES = {"numpyro": {"params.py", "distributions/one_hot.py"}, "pyro": set()}
+# NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
+ONLY_FILES = {"numpyro": {"params.py", "distributions/one_hot.py"}, "pyro": {"elbos/particles.py"}}
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
 HOST_ARGUMENTS = {"rng_key", "params", "init_params", "key"}

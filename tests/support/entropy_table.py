@@ -84,6 +84,10 @@ closed form for most of them, `entropy_estimate(fn, num_samples)` as well as it 
 method. Both are in `entropies/estimate.py` of either package. Wrappers are taken off first:
 `to_event` sums, `expand` and plates broadcast, and elements that a mask hides count zero.
 
+A distribution is recognised by its type. A subclass of yours has the entropy of its base, and the
+natural parameters, until it has a density or draws of its own (`log_prob`, `sample`, `rsample`).
+Then it is another distribution, with the entropy that it defines or a sampled one.
+
 - **host**: the host's own `entropy`.
 - **ours**: in closed form too, for what the host lacks. Counts (Poisson, binomial, negative
   binomial, multinomial) are exact to ten digits in float64 for every rate, by one short

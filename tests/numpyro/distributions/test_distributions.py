@@ -16,6 +16,14 @@ from tests.support.helpers import PARITY, assert_within_errors, mostly
 
 KEY = random.key(0)
 TWO = ["DiscretizedLogistic", "DiscretizedNormal"]
+
+
+@jax.jit
+def moments(fn, value):
+    """What is compared with the other side."""
+    return fn.log_prob(value), fn.mean, fn.variance, fn.entropy()
+
+
 DISCRETIZED = pytest.mark.parametrize("name", TWO)
 LOC, SCALE = np.array([0.4, -3.0, 0.5, 0.3, 2.0]), np.array([0.1, 0.01, 1e-3, 50.0, 0.3])
 LOGITS = np.array([-500.0, -17.0, -0.49, -1e-3, 0.0, 0.01, 0.51, 2.0, 20.0, 500.0])
@@ -38,13 +46,9 @@ def test_discretised_distributions_are_those_of_the_other_side(name):
     fn = getattr(numpyro_entropy, name)(LOC, SCALE)
     twin = getattr(pyro_entropy, name)(torch.tensor(LOC), torch.tensor(SCALE))
     levels = twin.enumerate_support()
-    for ours, twins in (
-        (fn.log_prob(levels.numpy()), twin.log_prob(levels)),
-        (fn.mean, twin.mean),
-        (fn.variance, twin.variance),
-        (fn.entropy(), twin.entropy()),
-    ):
-        np.testing.assert_allclose(ours, twins, rtol=PARITY, atol=1e-300)
+    twins = twin.log_prob(levels), twin.mean, twin.variance, twin.entropy()
+    for ours, theirs in zip(moments(fn, levels.numpy()), twins, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=PARITY, atol=1e-300)
 
 
 @pytest.mark.parametrize("name", mostly(TWO, ["DiscretizedLogistic"]))
@@ -74,26 +78,20 @@ def test_hosts_interface(name):
 def test_continuous_bernoulli_is_that_of_the_other_side():
     fn = numpyro_entropy.ContinuousBernoulli(LOGITS)
     twin = pyro_entropy.ContinuousBernoulli(torch.tensor(LOGITS))
-    for ours, twins in (
-        (fn.log_prob(0.75), twin.log_prob(torch.tensor(0.75).double())),
-        (fn.mean, twin.mean),
-        (fn.variance, twin.variance),
-        (fn.entropy(), twin.entropy()),
-    ):
-        np.testing.assert_allclose(ours, twins, rtol=PARITY)
+    value = torch.tensor(0.75).double()
+    twins = twin.log_prob(value), twin.mean, twin.variance, twin.entropy()
+    for ours, theirs in zip(moments(fn, 0.75), twins, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=PARITY)
 
 
 def test_continuous_bernoulli_is_torchs_where_that_is_accurate():
     logits = np.array([-6.0, -2.0, -0.3, 0.2, 1.0, 7.0])
     fn = numpyro_entropy.ContinuousBernoulli(logits)
     host = torch.distributions.ContinuousBernoulli(logits=torch.tensor(logits))
-    for ours, hosts in (
-        (fn.log_prob(0.75), host.log_prob(torch.tensor(0.75).double())),
-        (fn.mean, host.mean),
-        (fn.variance, host.variance),
-        (fn.entropy(), host.entropy()),
-    ):
-        np.testing.assert_allclose(ours, hosts, rtol=PARITY, atol=PARITY)
+    value = torch.tensor(0.75).double()
+    hosts = host.log_prob(value), host.mean, host.variance, host.entropy()
+    for ours, theirs in zip(moments(fn, 0.75), hosts, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=PARITY, atol=PARITY)
 
 
 @pytest.mark.parametrize("logit", [-40.0, 0.0, 3.0])

@@ -91,8 +91,8 @@ def test_a_weight_of_the_vae(closed_form):
 
 @pytest.mark.parametrize(("factor", "value"), [("model", -3.0), ("guide", 0.5 * 2.0)])
 def test_a_factor_of_the_guide_has_the_weight_and_one_of_the_model_has_not(factor, value):
-    elbo = Standard_ELBO(kl_weight=0.5)
-    plain, found = (loss(elbo, pair=make(factors=names)) for names in ((), (factor,)))
+    elbo, pairs = Standard_ELBO(kl_weight=0.5), [make(factors=names) for names in ((), (factor,))]
+    plain, found = jax.jit(lambda: [loss(elbo, pair=pair) for pair in pairs])()
     assert (found - plain).item() == pytest.approx(value, rel=IDENTITY)
 
 
@@ -101,18 +101,24 @@ def flat():
     """SVI that stays where it is, on data that does not depend on the draws; and its losses."""
     model, guide = make(weights=(0.0, 0.0, 0.0))
     svi = SVI(model, guide, optax.sgd(0.0), Standard_ELBO(kl_weight=0.9), total=TOTAL)
-    state = svi.init(KEY, XJ)
+    state = jax.jit(svi.init)(KEY, XJ)
     return svi, state, lambda weight: TOTAL * (-FLAT + np.asarray(weight) * KL.sum())
 
 
 @pytest.mark.parametrize("weight", [0.3, np.float64(0.3), 0, jnp.asarray(0.3)])
 def test_the_weight_of_one_call_stands_in_for_the_option(flat, weight):
     svi, state, by_hand = flat
-    for call in (svi.update, svi.stable_update):
-        assert call(state, XJ)[1].item() == pytest.approx(by_hand(0.9), rel=IDENTITY)
-        found = call(state, XJ, kl_weight=weight)[1]
-        assert found.item() == pytest.approx(by_hand(weight), rel=IDENTITY)
-    assert svi.evaluate(state, XJ, kl_weight=weight).item() == pytest.approx(by_hand(weight))
+
+    @jax.jit
+    def losses(state):
+        calls = svi.update, svi.stable_update
+        plain = [call(state, XJ)[1] for call in calls]
+        weighted = [call(state, XJ, kl_weight=weight)[1] for call in calls]
+        return plain, [*weighted, svi.evaluate(state, XJ, kl_weight=weight)]
+
+    plain, weighted = losses(state)
+    assert_allclose(plain, by_hand(0.9), rtol=IDENTITY)
+    assert_allclose(weighted, by_hand(weight), rtol=IDENTITY)
 
 
 def test_the_weight_may_be_traced_under_jit_and_scan(flat):
@@ -144,13 +150,19 @@ def test_the_bound_keeps_its_float_type():
 @pytest.mark.parametrize("total", [None, TOTAL])
 def test_free_bits_by_hand(total, handler_scale):
     scaled = [handlers.scale(fn, scale=handler_scale) for fn in (MODEL, GUIDE)]
-    terms = Standard_ELBO().terms(KEY, PARAMS, MODEL, GUIDE, XJ)
-    for weight in (1.0, 0.5):
-        elbo = Standard_ELBO(free_bits=0.5, kl_weight=weight)
+    weights = 1.0, 0.5
+
+    @jax.jit
+    def terms_and_losses(params):
+        elbos = [Standard_ELBO(free_bits=0.5, kl_weight=weight) for weight in weights]
+        terms = Standard_ELBO().terms(KEY, params, MODEL, GUIDE, XJ)
+        return terms, [loss(elbo, params, pair=scaled, total=total) for elbo in elbos]
+
+    terms, found = terms_and_losses(PARAMS)
+    for weight, value in zip(weights, found, strict=True):
         bound = terms.reconstruction_term.item() - weight * (HALF_A_BIT + KL[1] + KL[2])
         by_hand = -handler_scale * (total or B) * bound
-        found = loss(elbo, pair=scaled, total=total)
-        assert found.item() == pytest.approx(by_hand, rel=IDENTITY)
+        assert value.item() == pytest.approx(by_hand, rel=IDENTITY)
 
 
 def test_free_bits_that_bind_nowhere_are_the_elbo():
@@ -219,7 +231,7 @@ def auxiliary(x):
 def test_free_bits_need_latents_that_come_apart(guide, why):
     what = r"latent sites that come apart into dimensions \(for free bits\) for `guide`"
     with pytest.raises(ValueError, match=rf"{what}; got site {why}"):
-        loss(Standard_ELBO(free_bits=0.5), pair=(MODEL, guide))
+        jax.eval_shape(lambda: loss(Standard_ELBO(free_bits=0.5), pair=(MODEL, guide)))
 
 
 def test_free_bits_need_the_divergence_of_the_elbo():
@@ -236,7 +248,7 @@ def test_free_bits_need_the_divergence_of_the_elbo():
             numpyro.sample("a", dist.Normal(0.5 * b, 0.5))
 
     with pytest.raises(ValueError, match="site 'b': no closed form for its KL divergence"):
-        loss(Standard_ELBO(free_bits=0.5), pair=(model, guide))
+        jax.eval_shape(lambda: loss(Standard_ELBO(free_bits=0.5), pair=(model, guide)))
 
 
 def test_free_bits_need_latents_data_in_a_plate_and_one_scale():

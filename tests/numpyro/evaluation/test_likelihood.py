@@ -141,7 +141,7 @@ def test_all_chunks_see_the_same_subsample(chunk_size):
 
 def test_no_scale_enters():
     vae, x = VAE1(D, H, hidden=HIDDEN, dtype=jnp.float64), jnp.asarray(data())
-    params = vae.init(KEY)
+    params = jax.jit(vae.init)(KEY)
     scaled = [handlers.scale(fn, 0.1) for fn in (vae.model, vae.guide)]
     subsampled = [lambda x, fn=fn: fn(x, 1000) for fn in (vae.model, vae.guide)]
     found = [

@@ -261,3 +261,16 @@ def test_float32_stays(make):
     torch.testing.assert_close(
         closed_entropy(fn).double(), closed_entropy(make(L, A)), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("fn", "entropy"),
+    [
+        (dist.ZeroInflatedPoisson(t(3.0), gate=t(1.0)), 0.0),
+        # -(1 - p) log(1 - p) of what is left, to first order, with p = sigmoid(20).
+        (dist.ZeroInflatedPoisson(t(50.0), gate_logits=t(20.0)), 4.9e-8),
+        (dist.ZeroInflatedPoisson(t(3.0), gate=t(0.0)), 1.9311),
+    ],
+)
+def test_zero_inflated_entropies_at_the_ends_of_the_gate(fn, entropy):
+    assert closed_entropy(fn).item() == pytest.approx(entropy, rel=0.05, abs=1e-12)
