@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
+from warnings import warn
 
 import jax
 from jax import random
@@ -116,9 +117,8 @@ class TermsELBO(ELBO, ABC):
         if self.num_particles == 1:
             loss, state = particle(rng_key)
             return {"loss": loss, "mutable_state": state or None}
-        losses, _ = self._map(particle, rng_key)
-        # As in the host: with several particles there is no one state that the next step could use.
-        return {"loss": losses.mean(), "mutable_state": None}
+        losses, state = self._map(particle, rng_key)
+        return {"loss": losses.mean(), "mutable_state": one_state(state, self.num_particles)}
 
     def _read(self, pair: Pair, *, rng_key: Array | None = None) -> Pair:
         return site_terms(
@@ -140,3 +140,16 @@ class TermsELBO(ELBO, ABC):
 
     def _map(self, particle: Callable[[Array], Any], rng_key: Array) -> Any:
         return self.vectorize_particles_fn(particle, random.split(rng_key, self.num_particles))
+
+
+def one_state(state: dict[str, Any] | None, num_particles: int) -> dict[str, Any] | None:
+    """The state of nets that the next step goes on with, from that of all particles, stacked.
+
+    As in the host: several particles leave none, which is warned of in the host's words.
+    """
+    if not state:
+        return None
+    if num_particles == 1:
+        return jax.tree.map(lambda leaf: leaf[0], state)
+    warn("mutable state is currently ignored when num_particles > 1.", stacklevel=4)
+    return None

@@ -11,6 +11,8 @@ from numpyro.infer import ELBO
 
 from entropy_core.elbos.iwae import Gradient, IWAETerms, check_particles
 from entropy_core.traces.importance import LogWeights, log_weights
+from entropy_core.traces.sites import Pair
+from numpyro_entropy.elbos.base import one_state
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.pairs import (
     check_reparameterised,
@@ -97,14 +99,13 @@ class IWAE_ELBO(ELBO):
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
         particles = _Particles(self, rng_key, param_map, model, guide, args, kwargs)
-        values, scale = particles.log_weights()
+        values, scale, state = particles.log_weights()
         loss = -scale * log_mean_exp(values).sum()
         if self.gradient != "plain":
             weights = lax.stop_gradient(nn.softmax(values, 0))
             surrogate = -scale * particles.map(particles.surrogate, weights).sum()
             loss = lax.stop_gradient(loss) + surrogate - lax.stop_gradient(surrogate)
-        # As in the host: with several particles there is no one state to go on with.
-        return {"loss": loss, "mutable_state": None}
+        return {"loss": loss, "mutable_state": one_state(state, self.num_particles)}
 
     def terms(
         self,
@@ -122,7 +123,7 @@ class IWAE_ELBO(ELBO):
         """
         check_params(params, pair_shapes(model, guide, args, kwargs))
         particles = _Particles(self, rng_key, params, model, guide, args, kwargs)
-        values, _ = particles.log_weights()
+        values, *_ = particles.log_weights()
         weights = nn.softmax(values, 0)
         return IWAETerms(
             log_mean_exp(values).mean(), values.mean(), (1 / (weights**2).sum(0)).mean()
@@ -179,38 +180,47 @@ class _Particles:
             batch_size=self.elbo.chunk_size,
         )
 
-    def log_weights(self) -> tuple[Array, Array]:
-        """The log-weights, of shape `(K, B)`, and the factor of their sum."""
+    def log_weights(self) -> tuple[Array, Array, dict[str, Any]]:
+        """The log-weights `(K, B)`, the factor of their sum, and the state of nets, stacked."""
 
-        def values_and_scale(key: Array) -> tuple[Array, Array]:
-            weights, _ = self._weights(key, self.params)
-            return weights.values, jnp.asarray(weights.scale)
+        def values_and_scale(key: Array) -> tuple[Array, Array, dict[str, Any]]:
+            weights, pair = self._weights(key, self.params)
+            return weights.values, jnp.asarray(weights.scale), dict(pair.state)
 
-        values, scales = self.map(values_and_scale)
-        return values, scales[0]
+        values, scales, state = self.map(values_and_scale)
+        return values, scales[0], state
 
     def surrogate(self, key: Array, weights: Array) -> Array:
         """What has the gradient of a particle's part of `L_K`, from its normalised weights."""
-        _, draws = self._weights(key, self.params)
+        _, pair = self._weights(key, self.params)
+        draws = {name: pair.guide[name].value for name in pair.latents}
         fixed = lax.stop_gradient(draws)
 
-        def weighted(values: dict[str, Array]) -> Array:
-            log_weights, _ = self._weights(key, {**lax.stop_gradient(self.params), **values})
-            coefficients = weights**2 if self.elbo.gradient == "dreg" else weights
-            return (coefficients * log_weights.values).sum()
+        def slopes(coefficients: Array) -> dict[str, Array]:
+            def weighted(values: dict[str, Array]) -> Array:
+                params = {**lax.stop_gradient(self.params), **values}
+                log_weights, _ = self._weights(key, params)
+                return (coefficients * log_weights.values).sum()
+
+            return lax.stop_gradient(jax.grad(weighted)(fixed))
 
         # The guide's parameters see the draws alone, and the density only as its argument moves.
-        slopes = lax.stop_gradient(jax.grad(weighted)(fixed))
-        paths = sum((slopes[name] * draws[name]).sum() for name in draws)
+        # The identity behind `w^2` needs a density (Tucker et al. 2019, Eq. 7): a point has none.
+        squared = self.elbo.gradient == "dreg"
+        along = slopes(weights**2 if squared else weights)
+        points = [name for name in draws if pair.guide[name].is_point]
+        if squared and points:
+            plain = slopes(weights)
+            along |= {name: plain[name] for name in points}
+        paths = sum((along[name] * draws[name]).sum() for name in draws)
         log_weights, _ = self._weights(key, {**self.params, **fixed})
         return (weights * log_weights.model).sum() + paths
 
-    def _weights(self, key: Array, params: Params) -> tuple[LogWeights, dict[str, Array]]:
+    def _weights(self, key: Array, params: Params) -> tuple[LogWeights, Pair]:
         pair = trace_pair(key, params, *self.call)
         check_reparameterised(pair.guide)
         pair = site_terms(pair, closed_form=False, entropies=False)
-        latents = {name: pair.guide[name].value for name in pair.latents}
-        return log_weights(pair.records, self.elbo.data_plate), latents
+        return log_weights(pair.records, self.elbo.data_plate), pair
 
 
 def log_mean_exp(values: Array) -> Array:

@@ -13,7 +13,7 @@ from entropy_core.traces.batch import batch_plate
 from entropy_core.traces.records import SiteTerms
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import ELBOTerms, elbo, elbo_terms, is_mean_field
-from numpyro_entropy.elbos.base import TermsELBO
+from numpyro_entropy.elbos.base import TermsELBO, one_state
 from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.operations import OPERATIONS
@@ -164,9 +164,8 @@ class Profiled_ELBO(TermsELBO):
                 sites=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], drawn.sites)
             )
         drawn = self._map(particle, rng_key)
-        # As in the host: with several particles there is no one state that the next step could use.
         moments = jax.tree.map(lambda leaf: leaf.mean(0), drawn.moments)
-        return drawn._replace(moments=moments, state=None)
+        return drawn._replace(moments=moments, state=one_state(drawn.state, self.num_particles))
 
     def _moments(self, pair: Pair) -> Moments:
         """The mean over the batch of `E_q[(v - loc)^2]`, for each site to profile."""

@@ -13,7 +13,7 @@ from jax import random
 from jaxtyping import Array
 from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.primitives import Messenger
-from numpyro.util import check_model_guide_match
+from numpyro.util import _validate_model, check_model_guide_match
 
 from entropy_core.checks import expected
 from entropy_core.traces.sites import Pair
@@ -189,6 +189,8 @@ def _traces(
     sites = [*sample_sites(guide_trace).values(), *sample_sites(model_trace).values()]
     if all(site.enumerate_dim is None for site in sites):
         check_model_guide_match(model_trace, guide_trace)
+        # As the host's own objectives do: a batch dimension without a plate is warned of.
+        _validate_model(model_trace, plate_warning="loose")
     return model_trace, guide_trace
 
 

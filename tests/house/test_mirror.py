@@ -34,6 +34,7 @@ HOST_NAMES = {
         "VampPrior.encoder",  # a property in Pyro, a field in NumPyro
         "UnitGrid.check",  # `__call__` in NumPyro
         "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
+        "to_numpy",  # JAX's arrays become NumPy's by themselves
         "check_param_store",  # NumPyro has no store
         "params_and_pair",
         "leaves_of",
@@ -60,6 +61,7 @@ HOST_NAMES = {
         "UnitGrid.tree_flatten",
         "apply_net",
         "evaluating_nets",  # torch's modules have modes of their own
+        "one_state",  # torch's modules keep theirs
         "pair_shapes",  # Pyro's modules know their parameters
         "trace_enumerated",  # two runs that are compiled as one
         "float_params",  # parameters of a Pyro module know if they can be trained

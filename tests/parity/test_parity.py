@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from numpyro.handlers import substitute
 
 import numpyro_entropy
 import pyro_entropy
@@ -124,7 +125,7 @@ def test_distributions_and_reconstructions(pair):
         decoded = pair.twin.decode(params, z)
         found = [
             (fn.mean, fn.variance)
-            for fn in (pair.twin._call(pair.twin.prior, params), pair.twin.encode(params, x))
+            for fn in (substitute(pair.twin.prior, params)(), pair.twin.encode(params, x))
         ]
         return [*found, (decoded.mean, decoded.variance), (pair.twin.reconstruct(params, x),)]
 

@@ -109,7 +109,7 @@ class NumPyroSide:
 
     def __init__(self, vae, weights=None):
         self.vae = ALL_CASES[vae].make(numpyro_entropy, jnp.float64)
-        shapes = self.vae._shapes()
+        shapes = jax.eval_shape(self.vae.init, jax.random.key(0))
         if weights is None:
             weights = random_weights(to_weights(shapes))
         self.weights = weights

@@ -6,6 +6,7 @@ stationary point: the rest is zero where the direction exists.
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -298,7 +299,7 @@ def test_the_variants_with_deep_nets(name):
     vae = CASES[name].make(numpyro_entropy, jnp.float64)
     x = np.concatenate([observations(CASES[name].kind)] * 60)
     x = x + 0.1 * np.random.default_rng(1).standard_normal(x.shape)
-    shapes = vae._shapes()
+    shapes = jax.eval_shape(vae.init, KEY)
     params = from_weights(random_weights(to_weights(shapes)), shapes)
     claims = explain_residuals(KEY, params, vae.model, vae.guide, x, batch_size=len(x))
     for claim in claims:

@@ -22,7 +22,7 @@ def test_residuals_at_a_stationary_point(name):
     case = CASES[name]
     vae, x = case.make(numpyro_entropy, jnp.float64), observations(case.kind)
     elbo, guide = numpyro_entropy.Standard_ELBO(), NumPyroNoise(vae.guide, NOISE)
-    shapes = vae._shapes()
+    shapes = jax.eval_shape(vae.init, KEY)
     weights = random_weights(to_weights(shapes))
     constants = {"prior.variance": np.ones(2)}
     start, unravel = ravel_pytree(from_weights({**weights, **constants}, shapes))

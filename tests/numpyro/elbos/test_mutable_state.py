@@ -13,7 +13,14 @@ from jax import random
 from numpyro.contrib.module import flax_module
 from numpyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 
-from numpyro_entropy import VAE, EntropySumDiagnostic, Standard_ELBO, StandardNormalPrior, fit
+from numpyro_entropy import (
+    IWAE_ELBO,
+    VAE,
+    EntropySumDiagnostic,
+    Standard_ELBO,
+    StandardNormalPrior,
+    fit,
+)
 from tests.support.helpers import DROP_IN, IDENTITY, D, H, data
 
 KEY = random.key(0)
@@ -77,11 +84,21 @@ def test_loss_and_state_are_those_of_the_host(params, ours, host):
         np.testing.assert_allclose(new, host_new, rtol=IDENTITY)
 
 
-def test_several_particles_leave_no_state(params):
+@pytest.mark.parametrize("elbo", [Standard_ELBO(2), IWAE_ELBO(2)], ids=["standard", "IWAE"])
+def test_several_particles_leave_no_state_and_say_so(params, elbo):
     # As in the host: which of the particles' states should the next step use?
-    elbo = Standard_ELBO(2)
-    result = jax.jit(lambda p: elbo.loss_with_mutable_state(KEY, p, MODEL, GUIDE, X))(params)
+    with pytest.warns(UserWarning, match="mutable state is currently ignored"):
+        result = elbo.loss_with_mutable_state(KEY, params, MODEL, GUIDE, X)
     assert result["mutable_state"] is None
+
+
+def test_one_particle_of_the_weighted_bound_leaves_the_hosts_state(params):
+    found, host = (
+        elbo.loss_with_mutable_state(KEY, params, MODEL, GUIDE, X)["mutable_state"]
+        for elbo in (IWAE_ELBO(1), Trace_ELBO())
+    )
+    for left, right in zip(*map(jax.tree.leaves, (found, host)), strict=True):
+        np.testing.assert_allclose(left, right, rtol=IDENTITY)
 
 
 def test_fit_trains_and_returns_the_state(params):

@@ -77,9 +77,20 @@ def test_scale_handlers_and_several_particles(name):
 
 
 def test_positives_are_the_data_with_noise():
-    elbo = EDVAE_ELBO(positives=0.5)
-    x = jnp.tile(X, (200, 1))
-    (positive,) = elbo._positive_args(KEY, (x,))
+    x, seen = jnp.tile(X, (200, 1)), []
+
+    def model(x):
+        with numpyro.plate("data", len(x)):
+            z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+            numpyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    def guide(x):
+        seen.append(x)
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("z", dist.Normal(x[:, 0], 0.5))
+
+    EDVAE_ELBO(positives=0.5).loss(KEY, {}, model, guide, x)
+    (positive,) = (each for each in seen if each is not x)
     assert (positive - x).std().item() == pytest.approx(0.5, rel=0.05)
     assert abs((positive - x).mean().item()) < 0.03
     here = NumPyroSide("VAE1")
@@ -225,14 +236,16 @@ def test_pairs_that_do_not_meet_the_conditions_are_refused(elbo, pair, error, ma
 @pytest.mark.parametrize("elbo", [BILBO_ELBO(), BAGGINS_ELBO()])
 def test_a_guide_whose_variance_depends_on_the_data_is_refused(vae, elbo):
     made = vae(D, H, **SIZES)
-    params = made._shapes()
+    params = jax.eval_shape(made.init, KEY)
     with pytest.raises(ValueError, match=r"constant over the batch|a diagonal covariance"):
         jax.eval_shape(lambda params: elbo.loss(KEY, params, made.model, made.guide, X), params)
 
 
 def test_fit_stops_at_a_zero_residual():
     vae = ConstantVarianceVAE(D, H, **SIZES)
-    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vae._shapes())
+    params = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(vae.init, KEY)
+    )
     params["prior.variance"] = jnp.ones(H)
     with pytest.raises(FloatingPointError, match="a finite value for `loss`; got -inf at step 1"):
         numpyro_entropy.fit(
@@ -251,7 +264,9 @@ def test_baggins_refuses_a_bernoulli_decoder():
     vae = BernoulliVAE(D, H, **SIZES)
     elbo, x = BAGGINS_ELBO(prior="model"), 1.0 * (X > 0)
     with pytest.raises(ValueError, match="a normal distribution for `model`; got site 'x'"):
-        jax.eval_shape(lambda p: elbo.loss(KEY, p, vae.model, vae.guide, x), vae._shapes())
+        jax.eval_shape(
+            lambda p: elbo.loss(KEY, p, vae.model, vae.guide, x), jax.eval_shape(vae.init, KEY)
+        )
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -280,3 +280,17 @@ def test_float32_stays(name):
     single = closed_entropy(getattr(dist, name)(*(x.astype("float32") for x in arguments)))
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, closed_entropy(getattr(dist, name)(*arguments)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fn", "entropy"),
+    [
+        (dist.ZeroInflatedPoisson(1.0, 3.0), 0.0),
+        # -(1 - p) log(1 - p) of what is left, to first order, with p = sigmoid(20).
+        (dist.ZeroInflatedLogits(dist.Poisson(50.0), jnp.asarray(20.0)), 4.9e-8),
+        # Without a zero of its own.
+        (dist.ZeroInflatedProbs(dist.CategoricalProbs(jnp.array([0.0, 0.5, 0.5])), 0.3), 1.0961),
+    ],
+)
+def test_zero_inflated_entropies_at_the_ends_of_the_gate(fn, entropy):
+    assert closed_entropy(fn).item() == pytest.approx(entropy, rel=0.05, abs=1e-12)

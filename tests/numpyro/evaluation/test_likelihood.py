@@ -213,7 +213,9 @@ def test_what_has_no_likelihood_is_refused(arguments, options, match):
 @pytest.mark.filterwarnings("ignore:Out-of-support values")
 def test_data_outside_the_support_are_refused():
     vae = CASES["BernoulliVAE"].make(numpyro_entropy, jnp.float64)
-    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), vae._shapes())
+    params = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(vae.init, KEY)
+    )
     batches = [jnp.zeros((B, D)), jnp.full((B, D), 0.5)]
     with pytest.raises(ValueError, match=f"support of their distribution for `x`; got {B} "):
         log_likelihood(KEY, params, vae.model, vae.guide, batches, num_particles=3)

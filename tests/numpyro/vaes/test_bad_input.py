@@ -35,7 +35,7 @@ def test_bad_parts_are_refused(make, match):
 @pytest.mark.parametrize(("name", "bad", "support"), OUTSIDE.values(), ids=OUTSIDE)
 def test_data_outside_the_support_are_refused(name, bad, support):
     vae = CASES[name].make(numpyro_entropy, jnp.float64)
-    shapes = vae._shapes()
+    shapes = jax.eval_shape(vae.init, KEY)
     params = from_weights(random_weights(to_weights(shapes)), shapes)
     with pytest.raises(ValueError, match=rf"values in .*({support}).* for `x`; got \d+ outside"):
         vae.encode(params, bad)
@@ -65,11 +65,11 @@ def test_only_a_floating_prior_is_fitted():
 def test_the_encoder_of_a_vamp_prior_is_the_guides():
     # One set of parameters under the same names, in model and guide.
     vae = CASES["VampPrior"].make(numpyro_entropy, jnp.float64)
-    assert sorted(vae._shapes()) == [
+    assert sorted(jax.eval_shape(vae.init, KEY)) == [
         "decoder.log_variance",
         "decoder.net$params",
         "encoder.net$params",
         "prior.pseudo_inputs",
     ]
-    assert vae._shapes()["prior.pseudo_inputs"].shape == (4, D)
+    assert jax.eval_shape(vae.init, KEY)["prior.pseudo_inputs"].shape == (4, D)
     assert vae.prior.encoder is vae.encoder

@@ -33,7 +33,7 @@ def made(name, dtype=jnp.float64):
     """The VAE with random parameters, which takes less time than its own `init` to compile."""
     case = CASES[name]
     vae = case.make(numpyro_entropy, dtype)
-    shapes = vae._shapes()
+    shapes = jax.eval_shape(vae.init, KEY)
     params = from_weights(random_weights(to_weights(shapes)), shapes)
     return case, vae, params, jnp.asarray(observations(case.kind), dtype)
 
@@ -127,7 +127,7 @@ def test_entropies_are_those_of_draws(name):
     @jax.jit
     def both(params):
         z = random.normal(KEY, (1, H))
-        prior = vae._call(vae.prior, params)
+        prior = substitute(vae.prior, params)()
         return {"z": entropy_and_draws(prior), "x": entropy_and_draws(vae.decode(params, z))}
 
     for site, (entropy, draws) in both(params).items():
