@@ -12,6 +12,7 @@ from jaxtyping import Array
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.theory.directions import solved_misfit
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms
@@ -51,7 +52,8 @@ def explain_residuals(
         model: The model.
         guide: The guide, with draws that are reparameterised or enumerated.
         batches: An array whose first dimension is that of the data points, or an iterable of
-            batches: arrays, or tuples of arguments to model and guide. The first one needs more
+            batches: arrays, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both. The first one needs more
             data points than a site's direction has parameters.
         batch_size: How many data points to look at together, where `batches` is an array.
         num_particles: The number of draws from the guide for each data point.
@@ -82,10 +84,10 @@ def explain_residuals(
     check_positive_int(num_particles, "num_particles")
     explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
     with evaluating(model, guide):
-        for i, args in enumerate(arguments_of(batches, batch_size)):
+        for i, call in enumerate(arguments_of(batches, batch_size)):
             if i == 0:
-                check_params(params, pair_shapes(model, guide, args, {}))
-            explanation.add(random.fold_in(rng_key, i), params, args)
+                check_params(params, pair_shapes(model, guide, *call))
+            explanation.add(random.fold_in(rng_key, i), params, call)
     return explanation.claims(tolerance)
 
 
@@ -101,7 +103,7 @@ class Explanation:
         self._untreated: dict[str, str] = {}
         self._compiled = jax.jit(self._trace_and_read)
 
-    def add(self, rng_key: Array, params: Params, args: tuple) -> None:
+    def add(self, rng_key: Array, params: Params, call: Arguments) -> None:
         """Takes in a batch; the first one decides at which draws directions are looked for."""
         if not self._evidence.num_data:
             floats = float_params(params)
@@ -109,11 +111,10 @@ class Explanation:
                 what = "parameters that can be trained"
                 raise ValueError(expected(what, "model` and `guide", "none"))
             self._solved = solved_misfit(float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps))
-            self._at = linearise(rng_key, params, self.model, self.guide, args)
+            self._at = linearise(rng_key, params, self.model, self.guide, call)
         keys = random.split(rng_key, self.num_particles)
-        found = [self._read(*self._compiled(key, params, args)) for key in keys]
-        num_data = len(args[0]) if args and hasattr(args[0], "shape") else 1
-        self._evidence.add(found, num_data)
+        found = [self._read(*self._compiled(key, params, call)) for key in keys]
+        self._evidence.add(found, call.num_data)
 
     def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
         """The claims, from all batches together."""
@@ -128,10 +129,10 @@ class Explanation:
         return Evidence(gradient, residuals, measures, self._untreated)
 
     def _trace_and_read(
-        self, rng_key: Array, params: Params, args: tuple
+        self, rng_key: Array, params: Params, call: Arguments
     ) -> tuple[Params, Params, Params]:
         def elbo(floats: Params) -> tuple[Array, tuple[Params, Params]]:
-            pair = trace_enumerated(rng_key, {**params, **floats}, self.model, self.guide, args)
+            pair = trace_enumerated(rng_key, {**params, **floats}, self.model, self.guide, *call)
             check_reparameterised(pair.guide)
             pair = all_terms(pair, rng_key=rng_key)
             # What is no number goes around the compiler.

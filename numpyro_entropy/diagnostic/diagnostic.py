@@ -14,6 +14,7 @@ from entropy_core.report.report import EntropyReport
 from entropy_core.results.accumulate import Accumulator
 from entropy_core.results.groups import CollapseThresholds
 from entropy_core.theory.claims import TOLERANCE
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import TraceTerms, joined, summed
 from entropy_core.traces.sites import Pair
@@ -101,7 +102,8 @@ class EntropySumDiagnostic:
             rng_key: The key for the draws.
             params: The parameters of model and guide.
             batches: An array whose first dimension is that of the data points, or an iterable of
-                batches: arrays, or tuples of arguments to model and guide.
+                batches: arrays, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both.
             batch_size: How many data points to look at together, where `batches` is an array.
             explain: Whether the report says what the theorem claims for each site, as
                 `explain_residuals` does; the pass then draws as often again, with gradients.
@@ -189,26 +191,26 @@ class EntropySumDiagnostic:
         params: Params,
         batches: Array | np.ndarray | Iterable,
         batch_size: int,
-        also: Callable[[Array, Params, tuple], None] | None,
+        also: Callable[[Array, Params, Arguments], None] | None,
     ) -> Accumulator:
         sums = Accumulator(self.thresholds.kl_epsilon)
         with evaluating(self.model, self.guide):
-            for i, args in enumerate(arguments_of(batches, batch_size)):
+            for i, call in enumerate(arguments_of(batches, batch_size)):
                 if i == 0:
-                    check_params(params, pair_shapes(self.model, self.guide, args, {}))
+                    check_params(params, pair_shapes(self.model, self.guide, *call))
                 batch_key = random.fold_in(rng_key, i)
                 keys = random.split(batch_key, self.num_particles)
-                draws = [jax.device_get(self._particle(key, params, args)) for key in keys]
+                draws = [jax.device_get(self._particle(key, params, call)) for key in keys]
                 check_outside(draws[0][1])
                 sums.add([terms for terms, _ in draws])
                 if also:
-                    also(batch_key, params, args)
+                    also(batch_key, params, call)
         return sums
 
     def _trace_and_read(
-        self, rng_key: Array, params: Params, args: tuple
+        self, rng_key: Array, params: Params, call: Arguments
     ) -> tuple[TraceTerms, dict[str, Array]]:
-        pair = trace_enumerated(rng_key, params, self.model, self.guide, args)
+        pair = trace_enumerated(rng_key, params, self.model, self.guide, *call)
         return self._read(pair, rng_key), outside_support(pair)
 
     def _read(self, pair: Pair, rng_key: Array | None) -> TraceTerms:

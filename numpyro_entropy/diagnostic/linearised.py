@@ -15,6 +15,7 @@ from entropy_core.theory import directions
 from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Jacobian, sampled_rows
 from entropy_core.theory.rows import RowReader, natural_targets, read_rows, rescalings
+from entropy_core.traces.arguments import Arguments
 from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.natural import natural_parameters, parameters_of
 from numpyro_entropy.entropies.wrappers import unwrapped
@@ -23,7 +24,7 @@ from numpyro_entropy.traces.pairs import enumerating, trace_guide, trace_model, 
 
 
 def linearise(
-    rng_key: Array, params: Params, model: Callable, guide: Callable, args: tuple
+    rng_key: Array, params: Params, model: Callable, guide: Callable, call: Arguments
 ) -> Linearised:
     """The model and guide about their parameters, at draws that are held.
 
@@ -32,10 +33,10 @@ def linearise(
         params: The parameters of both.
         model: The model.
         guide: The guide.
-        args: The arguments of both.
+        call: The arguments of both.
     """
-    pair = trace_pair(rng_key, params, model, guide, args)
-    rows = _LinearRows(rng_key, params, *enumerating(model, guide, pair), args)
+    pair = trace_pair(rng_key, params, model, guide, *call)
+    rows = _LinearRows(rng_key, params, *enumerating(model, guide, pair), call)
     # Once more without tracing, for values to look at.
     rows(rows.flat, rows.still)
     model_sites, guide_sites, slices = rows.seen["model"], rows.seen["guide"], rows.seen["slices"]
@@ -72,12 +73,12 @@ class _LinearRows:
     """The rows, and the products of their derivatives by parameters and by draws."""
 
     def __init__(
-        self, rng_key: Array, params: Params, model: Callable, guide: Callable, args: tuple
+        self, rng_key: Array, params: Params, model: Callable, guide: Callable, call: Arguments
     ) -> None:
-        self.params, self.model, self.guide, self.args = params, model, guide, args
+        self.params, self.model, self.guide, self.call = params, model, guide, call
         self.model_key, self.guide_key = random.split(rng_key)
         self.flat, self.unflatten = ravel_pytree(float_params(params))
-        drawn = trace_guide(self.guide_key, params, guide, args)
+        drawn = trace_guide(self.guide_key, params, guide, *call)
         self.still = {
             name: jnp.zeros_like(site.value)
             for name, site in drawn.sites.items()
@@ -91,7 +92,7 @@ class _LinearRows:
     def __call__(self, flat: Array, shifts: dict[str, Array]) -> Array:
         """The rows at parameters, and at draws that are held but for shifts."""
         params = {**self.params, **self.unflatten(flat)}
-        drawn = trace_guide(self.guide_key, params, self.guide, self.args)
+        drawn = trace_guide(self.guide_key, params, self.guide, *self.call)
         held = {
             name: site.holding(lax.stop_gradient(site.value) + shifts[name])
             if name in shifts
@@ -99,7 +100,7 @@ class _LinearRows:
             for name, site in drawn.sites.items()
         }
         values = {**drawn.rows, **held}
-        model_sites = trace_model(self.model_key, params, self.model, self.args, values=values)
+        model_sites = trace_model(self.model_key, params, self.model, *self.call, values=values)
         rows = read_rows(model_sites, drawn.sites, _READER)
         self.seen = {"model": model_sites, "guide": drawn.sites, "slices": rows.slices}
         return jnp.concatenate(rows.parts)

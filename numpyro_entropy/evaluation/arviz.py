@@ -19,6 +19,7 @@ from jaxtyping import Array
 from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
 from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params, check_params
@@ -80,10 +81,10 @@ def to_datatree(
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, 0, None, None))
-    def draw(key: Array, shared: Params, params: Params, args: tuple) -> tuple[Any, ...]:
+    def draw(key: Array, shared: Params, params: Params, call: Arguments) -> tuple[Any, ...]:
         trace_key, predict_key = random.split(key)
         # A value given by name is no draw.
-        pair = trace_pair(trace_key, params, model, guide, args, values=shared)
+        pair = trace_pair(trace_key, params, model, guide, *call, values=shared)
         found, groups = _read(pair, predict_key if posterior_predictive else None)
         # Shapes are the same in every draw: they come out where JAX traces the function.
         shapes.clear()
@@ -94,11 +95,11 @@ def to_datatree(
     # For each draw what holds for the whole data set.
     shared: Params = {}
     with evaluating(model, guide):
-        for i, args in enumerate(arguments_of(batches, batch_size)):
+        for i, call in enumerate(arguments_of(batches, batch_size)):
             if i == 0:
-                check_params(params, pair_shapes(model, guide, args, {}))
+                check_params(params, pair_shapes(model, guide, *call))
             keys = random.split(random.fold_in(rng_key, i), num_draws)
-            groups, outside, rows = jax.device_get(draw(keys, shared, params, args))
+            groups, outside, rows = jax.device_get(draw(keys, shared, params, call))
             check_own_rows([n for n, v in rows.items() if (v != np.arange(v.shape[-1])).any()])
             if i == 0:
                 shared = outside

@@ -1,7 +1,8 @@
 """How much a latent says of its data point: a criterion of posterior collapse."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from entropy_core.evaluation.information import (
     chunks,
     information_group,
 )
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import LatentTerms
 from numpyro_entropy.elbos.aggregate import pairwise_log_prob
@@ -36,7 +38,7 @@ def mutual_information(
     params: Params,
     model: Callable,
     guide: Callable,
-    batch: Array | np.ndarray | tuple,
+    batch: Array | np.ndarray | tuple | list | Mapping[str, Any],
     *,
     num_particles: int = 10,
     data_plate: str | None = None,
@@ -58,7 +60,8 @@ def mutual_information(
         params: The parameters of model and guide.
         model: The model.
         guide: The guide, with one latent site.
-        batch: The data points: an array, or a tuple of arguments to model and guide.
+        batch: The data points: an array, or the arguments of model and guide, as in
+            `EntropySumDiagnostic.run`.
         num_particles: The number of draws for each data point.
         data_plate: See `EntropySumDiagnostic`.
 
@@ -81,12 +84,12 @@ def mutual_information(
         3.912...
     """
     check_positive_int(num_particles, "num_particles")
-    (args,) = arguments_of([batch], 1)
-    check_params(params, pair_shapes(model, guide, args, {}))
+    (call,) = arguments_of([batch], 1)
+    check_params(params, pair_shapes(model, guide, *call))
 
     @jax.jit
-    def particle(key: Array, params: Params, args: tuple) -> tuple:
-        pair = site_terms(trace_pair(key, params, model, guide, args), entropies=False)
+    def particle(key: Array, params: Params, call: Arguments) -> tuple:
+        pair = site_terms(trace_pair(key, params, model, guide, *call), entropies=False)
         plate = find_data_plate(pair.records, data_plate)
         check_latents(list(pair.guide))
         (site,) = pair.guide.values()
@@ -99,7 +102,7 @@ def mutual_information(
 
     with evaluating(model, guide):
         found = [
-            jax.device_get(particle(key, params, args))
+            jax.device_get(particle(key, params, call))
             for key in random.split(rng_key, num_particles)
         ]
     totals, parts, records, size = zip(*found, strict=True)

@@ -13,6 +13,7 @@ from numpyro.distributions import Normal
 from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.batch import batch_sites, observed_site
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of, outside_support
@@ -46,7 +47,8 @@ def laplace_log_evidence(
         model: The model, with one latent and one observed site, both normal, in the data plate.
         guide: The guide; the latents are taken at the mean of its distribution.
         batches: An array whose first dimension is that of the data points, or an iterable of
-            batches: arrays, or tuples of arguments to model and guide.
+            batches: arrays, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both.
         batch_size: How many data points to look at together, where `batches` is an array.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
@@ -119,15 +121,15 @@ def _gauss_newton(
     data_plate: str | None,
 ) -> list[GaussNewton]:
     @jax.jit
-    def expand(params: Params, args: tuple) -> tuple[GaussNewton, dict[str, Array]]:
-        return _expand(params, model, guide, args, data_plate)
+    def expand(params: Params, call: Arguments) -> tuple[GaussNewton, dict[str, Array]]:
+        return _expand(params, model, guide, call, data_plate)
 
     found = []
     with evaluating(model, guide):
-        for i, args in enumerate(arguments_of(batches, batch_size)):
+        for i, call in enumerate(arguments_of(batches, batch_size)):
             if i == 0:
-                check_params(params, pair_shapes(model, guide, args, {}))
-            part, outside = jax.device_get(expand(params, args))
+                check_params(params, pair_shapes(model, guide, *call))
+            part, outside = jax.device_get(expand(params, call))
             check_outside(outside)
             found.append(part)
     if not found:
@@ -136,11 +138,11 @@ def _gauss_newton(
 
 
 def _expand(
-    params: Params, model: Callable, guide: Callable, args: tuple, data_plate: str | None
+    params: Params, model: Callable, guide: Callable, call: Arguments, data_plate: str | None
 ) -> tuple[GaussNewton, dict[str, Array]]:
     # A key for draws that are replaced by means.
     key = random.key(0)
-    pair = site_terms(trace_pair(key, params, model, guide, args), entropies=False)
+    pair = site_terms(trace_pair(key, params, model, guide, *call), entropies=False)
     batch = batch_sites(pair.records, data_plate, smallest=1)
     latent, observed = batch.prior.name, observed_site(batch).name
     prior = normal_of(pair.model[latent], "model")
@@ -149,7 +151,7 @@ def _expand(
 
     def decoded(z: Array) -> tuple[Any, Any]:
         held = {**pair.rows, latent: guide_site.holding(z)}
-        site = trace_model(key, params, model, args, values=held)[observed]
+        site = trace_model(key, params, model, *call, values=held)[observed]
         return site, normal_of(site, "model")
 
     def means(z: Array) -> Array:

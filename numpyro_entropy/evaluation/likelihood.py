@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
+from entropy_core.traces.arguments import Arguments
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of, outside_support
@@ -48,7 +49,8 @@ def log_likelihood(
         model: The model; one plate must hold all of its sites.
         guide: The guide.
         batches: An array whose first dimension is that of the data points, or an iterable of
-            batches: arrays, or tuples of arguments to model and guide.
+            batches: arrays, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both.
         num_particles: The number of draws for each data point, `K`. With one there is no standard
             error, and with fewer than 25 no Pareto's k.
         chunk_size: The number of draws for each data point to hold at once.
@@ -80,24 +82,25 @@ def log_likelihood(
 
     @partial(jax.jit, static_argnums=0)
     def chunk(
-        size: int, batch_key: Array, chunk_key: Array, params: Params, args: tuple
+        size: int, batch_key: Array, chunk_key: Array, params: Params, call: Arguments
     ) -> tuple[Array, dict[str, Array]]:
-        pair = trace_pair(batch_key, params, model, guide, args)
+        pair = trace_pair(batch_key, params, model, guide, *call)
         # All chunks see the same data points, where a plate draws them.
         bound = IWAE_ELBO(size, data_plate=data_plate)
-        values = bound.log_weights(chunk_key, {**params, **pair.rows}, model, guide, *args)
+        params = {**params, **pair.rows}
+        values = bound.log_weights(chunk_key, params, model, guide, *call.args, **call.kwargs)
         return values, outside_support(pair)
 
     parts = []
     with evaluating(model, guide):
-        for i, args in enumerate(arguments_of(batches, batch_size)):
+        for i, call in enumerate(arguments_of(batches, batch_size)):
             if i == 0:
-                check_params(params, pair_shapes(model, guide, args, {}))
+                check_params(params, pair_shapes(model, guide, *call))
             batch_key, draws_key = random.split(random.fold_in(rng_key, i))
             sums = WeightSums(num_particles)
             for j, size in enumerate(sizes):
                 values, outside = jax.device_get(
-                    chunk(size, batch_key, random.fold_in(draws_key, j), params, args)
+                    chunk(size, batch_key, random.fold_in(draws_key, j), params, call)
                 )
                 check_outside(outside)
                 sums.add(values)

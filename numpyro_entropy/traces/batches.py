@@ -1,6 +1,7 @@
 """Data where they enter a pair: batches as arguments, and what their distribution cannot have."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +9,43 @@ import numpy as np
 from jaxtyping import Array
 
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.sites import Pair
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import trace_pair
 
+# What is no array, such as a number of Python's, decides on shapes: it is static when compiled.
+_ARRAYS = (jax.Array, np.ndarray, np.generic, float, complex, jax.ShapeDtypeStruct)
 
-def arguments_of(batches: jax.Array | np.ndarray | Iterable, batch_size: int) -> Iterator[tuple]:
+
+def _flatten(call: Arguments) -> tuple[list[Any], tuple[Any, tuple]]:
+    leaves, structure = jax.tree.flatten((call.args, dict(call.kwargs)))
+    is_array = [isinstance(leaf, _ARRAYS) for leaf in leaves]
+    static = tuple(None if a else (leaf,) for leaf, a in zip(leaves, is_array, strict=True))
+    arrays = [leaf for leaf, a in zip(leaves, is_array, strict=True) if a]
+    return arrays, (structure, static)
+
+
+def _unflatten(aux: tuple[Any, tuple], arrays: Iterable[Any]) -> Arguments:
+    structure, static = aux
+    rest = iter(arrays)
+    leaves = [next(rest) if held is None else held[0] for held in static]
+    return Arguments(*jax.tree.unflatten(structure, leaves))
+
+
+jax.tree_util.register_pytree_node(Arguments, _flatten, _unflatten)
+
+
+def arguments_of(
+    batches: jax.Array | np.ndarray | Iterable, batch_size: int
+) -> Iterator[Arguments]:
     """The arguments to model and guide of each batch.
 
     Args:
         batches: An array whose first dimension is that of the data points, or an iterable of
-            batches: arrays, or tuples of arguments.
+            batches: arrays, or the arguments of model and guide: a tuple, a dictionary of those by
+            name, or a tuple of both.
         batch_size: How many data points make a batch, where `batches` is an array.
 
     Raises:
@@ -32,11 +58,11 @@ def arguments_of(batches: jax.Array | np.ndarray | Iterable, batch_size: int) ->
             raise ValueError(expected("at least one data point", "batches", "an empty array"))
         batches = [batches[i : i + batch_size] for i in range(0, len(batches), batch_size)]
     for batch in batches:
-        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
-        for arg in args:
+        call = Arguments.of(batch)
+        for arg in call.values:
             if isinstance(arg, jax.Array | np.ndarray) and jnp.issubdtype(arg.dtype, jnp.floating):
                 check_finite(np.asarray(arg), "batches")
-        yield args
+        yield call
 
 
 def outside_support(pair: Pair) -> dict[str, Array]:

@@ -74,14 +74,19 @@ def pair_of(model_trace: Trace, guide_trace: Trace) -> Pair:
 
 
 def trace_enumerated(
-    rng_key: Array, params: Params, model: Callable, guide: Callable, args: tuple
+    rng_key: Array,
+    params: Params,
+    model: Callable,
+    guide: Callable,
+    args: tuple,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Pair:
     """Runs a pair as `trace_pair` does, with all values of the sites that ask for them."""
-    pair = trace_pair(rng_key, params, model, guide, args)
+    pair = trace_pair(rng_key, params, model, guide, args, kwargs)
     enumerated = enumerating(model, guide, pair)
     if enumerated != (model, guide):
         # Compiled, the first pair of traces costs nothing: its values are not used.
-        pair = trace_pair(rng_key, params, *enumerated, args)
+        pair = trace_pair(rng_key, params, *enumerated, args, kwargs)
     return pair
 
 

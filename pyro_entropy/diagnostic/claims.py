@@ -8,6 +8,7 @@ from torch import Tensor
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.theory.directions import solved_misfit
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms
@@ -47,7 +48,8 @@ def explain_residuals(
         model: The model.
         guide: The guide, with draws that are reparameterised or enumerated.
         batches: A tensor whose first dimension is that of the data points, or an iterable of
-            batches: tensors, or tuples of arguments to model and guide. The first one needs more
+            batches: tensors, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both. The first one needs more
             data points than a site's direction has parameters.
         batch_size: How many data points to look at together, where `batches` is a tensor.
         num_particles: The number of draws from the guide for each data point.
@@ -76,8 +78,8 @@ def explain_residuals(
     check_positive_int(num_particles, "num_particles")
     explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
     with evaluating(model, guide):
-        for args in arguments_of(batches, batch_size):
-            explanation.add(args)
+        for call in arguments_of(batches, batch_size):
+            explanation.add(call)
     return explanation.claims(tolerance)
 
 
@@ -93,20 +95,19 @@ class Explanation:
         self._evidence = MeanEvidence()
 
     @torch.enable_grad()
-    def add(self, args: tuple) -> None:
+    def add(self, call: Arguments) -> None:
         """Takes in a batch; the first one decides at which draws directions are looked for."""
         if self._drawn is None:
-            self._params = _params(self.model, self.guide, args)
-            self._drawn = enumerating(self.model, self.guide, args)
-            self._at = linearise(*self._drawn[:2], self._params, args)
+            self._params = _params(self.model, self.guide, call)
+            self._drawn = enumerating(self.model, self.guide, *call)
+            self._at = linearise(*self._drawn[:2], self._params, call)
         model, guide, nesting = self._drawn
         pairs = (
-            trace_pair(model, guide, args, max_plate_nesting=nesting)
+            trace_pair(model, guide, *call, max_plate_nesting=nesting)
             for _ in range(self.num_particles)
         )
         found = [_evidence(pair, self._params, self.data_plate) for pair in pairs]
-        num_data = len(args[0]) if args and isinstance(args[0], Tensor) else 1
-        self._evidence.add(found, num_data)
+        self._evidence.add(found, call.num_data)
 
     def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
         """The claims, from all batches together."""
@@ -116,9 +117,9 @@ class Explanation:
         return explain(self._at, draws, tolerance=tolerance, solved=solved)
 
 
-def _params(model: Callable, guide: Callable, args: tuple) -> Params:
+def _params(model: Callable, guide: Callable, call: Arguments) -> Params:
     """The unconstrained parameters that SVI would train."""
-    found, _ = params_and_pair(model, guide, args)
+    found, _ = params_and_pair(model, guide, *call)
     trained = {n: p for n, p in found.items() if p.requires_grad and p.is_floating_point()}
     if not trained:
         raise ValueError(expected("parameters that can be trained", "model` and `guide", "none"))

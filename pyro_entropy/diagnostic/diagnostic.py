@@ -14,6 +14,7 @@ from entropy_core.report.report import EntropyReport
 from entropy_core.results.accumulate import Accumulator
 from entropy_core.results.groups import CollapseThresholds
 from entropy_core.theory.claims import TOLERANCE
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import TraceTerms, joined, map_arrays, summed
 from entropy_core.traces.sites import Pair
@@ -94,7 +95,8 @@ class EntropySumDiagnostic:
 
         Args:
             batches: A tensor whose first dimension is that of the data points, or an iterable of
-                batches: tensors, or tuples of arguments to model and guide.
+                batches: tensors, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both.
             batch_size: How many data points to look at together, where `batches` is a tensor.
             explain: Whether the report says what the theorem claims for each site, as
                 `explain_residuals` does; the pass then draws as often again, with gradients.
@@ -167,21 +169,21 @@ class EntropySumDiagnostic:
 
     @torch.no_grad()
     def _accumulate(
-        self, batches: Tensor | Iterable, batch_size: int, also: Callable[[tuple], None] | None
+        self, batches: Tensor | Iterable, batch_size: int, also: Callable[[Arguments], None] | None
     ) -> Accumulator:
         sums, drawn = Accumulator(self.thresholds.kl_epsilon), None
         with evaluating(self.model, self.guide):
-            for args in arguments_of(batches, batch_size):
-                drawn = drawn or enumerating(self.model, self.guide, args)
-                sums.add([self._particle(*drawn, args) for _ in range(self.num_particles)])
+            for call in arguments_of(batches, batch_size):
+                drawn = drawn or enumerating(self.model, self.guide, *call)
+                sums.add([self._particle(*drawn, call) for _ in range(self.num_particles)])
                 if also:
-                    also(args)
+                    also(call)
         return sums
 
     def _particle(
-        self, model: Callable, guide: Callable, max_plate_nesting: int | float, args: tuple
+        self, model: Callable, guide: Callable, max_plate_nesting: int | float, call: Arguments
     ) -> TraceTerms:
-        return self._read(trace_pair(model, guide, args, max_plate_nesting=max_plate_nesting))
+        return self._read(trace_pair(model, guide, *call, max_plate_nesting=max_plate_nesting))
 
     def _read(self, pair: Pair) -> TraceTerms:
         pair = all_terms(pair, closed_form=self.closed_form, entropy_samples=self.entropy_samples)

@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Laplace, MultivariateNormal, Norma
 from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Array, Jacobian, sampled_rows
 from entropy_core.theory.rows import RowReader, Rows, natural_targets, read_rows, rescalings
+from entropy_core.traces.arguments import Arguments
 from pyro_entropy.entropies.families import belongs_to
 from pyro_entropy.entropies.natural import natural_parameters, parameters_of
 from pyro_entropy.entropies.wrappers import unwrapped
@@ -20,22 +21,22 @@ from pyro_entropy.traces.pairs import trace_guide, trace_model
 Params = dict[str, Tensor]
 
 
-def linearise(model: Callable, guide: Callable, params: Params, args: tuple) -> Linearised:
+def linearise(model: Callable, guide: Callable, params: Params, call: Arguments) -> Linearised:
     """The model and guide about their parameters, at draws that are held.
 
     Args:
         model: The model.
         guide: The guide.
         params: The unconstrained parameters by name.
-        args: The arguments of both.
+        call: The arguments of both.
     """
-    drawn = trace_guide(guide, args)
+    drawn = trace_guide(guide, *call)
     draws = {
         name: site.value.detach().requires_grad_(site.value.is_floating_point())
         for name, site in drawn.sites.items()
     }
     held = {name: site.holding(draws[name]) for name, site in drawn.sites.items()}
-    model_sites = trace_model(model, args, values={**drawn.rows, **held})
+    model_sites = trace_model(model, *call, values={**drawn.rows, **held})
     guide_sites = folded(drawn.sites, model_sites)
     found = read_rows(model_sites, guide_sites, _READER)
     live = {name: z for name, z in draws.items() if z.requires_grad}

@@ -72,10 +72,10 @@ def to_datatree(
     # For each draw what holds for the whole data set.
     shared: list[dict[str, Tensor]] = [{} for _ in range(num_draws)]
     with evaluating(model, guide):
-        for args in arguments_of(batches, batch_size):
+        for call in arguments_of(batches, batch_size):
             seen = []
             for i, values in enumerate(shared):
-                pair = trace_pair(model, guide, args, values=values)
+                pair = trace_pair(model, guide, *call, values=values)
                 shapes, groups = _read(pair, posterior_predictive)
                 if not done:
                     shared[i] = _outside_plate(pair, shapes, data_plate)

@@ -1,7 +1,8 @@
 """How much a latent says of its data point: a criterion of posterior collapse."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyro
 import torch
@@ -32,7 +33,7 @@ from pyro_entropy.traces.terms import site_terms
 def mutual_information(
     model: Callable,
     guide: Callable,
-    batch: Tensor | tuple,
+    batch: Tensor | tuple | list | Mapping[str, Any],
     *,
     num_particles: int = 10,
     data_plate: str | None = None,
@@ -52,7 +53,8 @@ def mutual_information(
     Args:
         model: The model.
         guide: The guide, with one latent site.
-        batch: The data points: a tensor, or a tuple of arguments to model and guide.
+        batch: The data points: a tensor, or the arguments of model and guide, as in
+            `EntropySumDiagnostic.run`.
         num_particles: The number of draws for each data point.
         data_plate: See `EntropySumDiagnostic`.
 
@@ -74,11 +76,11 @@ def mutual_information(
         3.912...
     """
     check_positive_int(num_particles, "num_particles")
-    (args,) = arguments_of([batch], 1)
+    (call,) = arguments_of([batch], 1)
     totals, parts = [], []
     with evaluating(model, guide):
         for _ in range(num_particles):
-            pair = site_terms(trace_pair(model, guide, args), entropies=False)
+            pair = site_terms(trace_pair(model, guide, *call), entropies=False)
             plate = find_data_plate(pair.records, data_plate)
             check_latents(list(pair.guide))
             (site,) = pair.guide.values()

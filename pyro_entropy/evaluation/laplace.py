@@ -13,6 +13,7 @@ from torch.distributions import Normal
 from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.batch import batch_sites, observed_site
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of, outside_support
@@ -44,7 +45,8 @@ def laplace_log_evidence(
         model: The model, with one latent and one observed site, both normal, in the data plate.
         guide: The guide; the latents are taken at the mean of its distribution.
         batches: A tensor whose first dimension is that of the data points, or an iterable of
-            batches: tensors, or tuples of arguments to model and guide.
+            batches: tensors, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both.
         batch_size: How many data points to look at together, where `batches` is a tensor.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
@@ -114,15 +116,17 @@ def _gauss_newton(
 ) -> list[GaussNewton]:
     with evaluating(model, guide):
         found = [
-            _expand(model, guide, args, data_plate) for args in arguments_of(batches, batch_size)
+            _expand(model, guide, call, data_plate) for call in arguments_of(batches, batch_size)
         ]
     if not found:
         raise ValueError(expected("at least one batch", "batches", "none"))
     return found
 
 
-def _expand(model: Callable, guide: Callable, args: tuple, data_plate: str | None) -> GaussNewton:
-    pair = site_terms(trace_pair(model, guide, args), entropies=False)
+def _expand(
+    model: Callable, guide: Callable, call: Arguments, data_plate: str | None
+) -> GaussNewton:
+    pair = site_terms(trace_pair(model, guide, *call), entropies=False)
     check_outside(outside_support(pair))
     batch = batch_sites(pair.records, data_plate, smallest=1)
     latent, observed = batch.prior.name, observed_site(batch).name
@@ -131,7 +135,7 @@ def _expand(model: Callable, guide: Callable, args: tuple, data_plate: str | Non
     z = guide_site.fn.mean
 
     def decoded(z: Tensor) -> tuple[Any, Any]:
-        site = trace_model(model, args, values={**pair.rows, latent: z})[observed]
+        site = trace_model(model, *call, values={**pair.rows, latent: z})[observed]
         return site, normal_of(site, "model")
 
     def means(z: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ def log_likelihood(
         model: The model; one plate must hold all of its sites.
         guide: The guide.
         batches: A tensor whose first dimension is that of the data points, or an iterable of
-            batches: tensors, or tuples of arguments to model and guide.
+            batches: tensors, or the arguments of model and guide: a tuple, a
+            dictionary of those by name, or a tuple of both.
         num_particles: The number of draws for each data point, `K`. With one there is no standard
             error, and with fewer than 25 no Pareto's k.
         chunk_size: The number of draws for each data point to hold at once.
@@ -72,14 +73,14 @@ def log_likelihood(
     bounds = {size: IWAE_ELBO(size, data_plate=data_plate) for size in set(sizes)}
     parts = []
     with evaluating(model, guide):
-        for args in arguments_of(batches, batch_size):
-            pair = run_pair(model, guide, args)
+        for call in arguments_of(batches, batch_size):
+            pair = run_pair(model, guide, *call)
             check_outside(outside_support(pair))
             # All chunks see the same data points, where a plate draws them.
             held = holding(model, pair.rows), holding(guide, pair.rows)
             sums = WeightSums(num_particles)
             for size in sizes:
-                values = bounds[size].log_weights(*held, *args)
+                values = bounds[size].log_weights(*held, *call.args, **call.kwargs)
                 sums.add(to_numpy(values))
             parts.append(sums.log_likelihood())
     return LogLikelihood.concatenate(parts)

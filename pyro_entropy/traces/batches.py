@@ -6,18 +6,20 @@ import torch
 from torch import Tensor
 
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
+from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.sites import Pair
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import run_pair
 
 
-def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[tuple]:
+def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[Arguments]:
     """The arguments to model and guide of each batch.
 
     Args:
         batches: A tensor whose first dimension is that of the data points, or an iterable of
-            batches: tensors, or tuples of arguments.
+            batches: tensors, or the arguments of model and guide: a tuple, a dictionary of those by
+            name, or a tuple of both.
         batch_size: How many data points make a batch, where `batches` is a tensor.
 
     Raises:
@@ -30,11 +32,11 @@ def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[
             raise ValueError(expected("at least one data point", "batches", "an empty tensor"))
         batches = batches.split(batch_size)
     for batch in batches:
-        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
-        for arg in args:
+        call = Arguments.of(batch)
+        for arg in call.values:
             if isinstance(arg, torch.Tensor) and arg.is_floating_point():
                 check_finite(to_numpy(arg), "batches")
-        yield args
+        yield call
 
 
 def outside_support(pair: Pair) -> dict[str, int]:

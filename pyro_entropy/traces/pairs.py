@@ -157,7 +157,7 @@ def leaves_of(pair: Pair) -> list[Tensor]:
 
 
 def enumerating(
-    model: Callable, guide: Callable, args: tuple
+    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
 ) -> tuple[Callable, Callable, int | float]:
     """Makes a model and guide draw as `TraceEnum_ELBO` does, where they ask for it.
 
@@ -168,6 +168,7 @@ def enumerating(
         model: The model.
         guide: The guide.
         args: The arguments of both.
+        kwargs: Their keyword arguments.
 
     Returns:
         The model and guide, and how many dimensions plates may take; the very same and infinity
@@ -175,7 +176,7 @@ def enumerating(
     """
     state = get_rng_state()
     with poutine.block():
-        pair = run_pair(model, guide, args)
+        pair = run_pair(model, guide, args, kwargs)
     set_rng_state(state)
     sites = [*pair.model.values(), *pair.guide.values()]
     if not any(site.wants_enumeration for site in sites):
