@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from entropy_core.files import replacing
+from entropy_core.files import write_whole
 
 D, H, HIDDEN = 784, 20, (200,)
 
@@ -116,8 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         lines.append(f"{backend:8} ratio of the peaks {peaks[1] / peaks[0]:.3f}")
     text = "\n".join(lines) + "\n"
     print(text)
-    with replacing(args.output) as path:
-        path.write_text(text)
+    write_whole(args.output, text.encode())
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from step_time import Steps, measure
 
-from entropy_core.files import replacing
+from entropy_core.files import write_whole
 
 D, H, HIDDEN, BATCH = 100, 20, (128, 40), 512
 
@@ -112,8 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
     text = "\n".join(lines) + "\n"
     print(text)
-    with replacing(args.output) as path:
-        path.write_text(text)
+    write_whole(args.output, text.encode())
 
 
 if __name__ == "__main__":

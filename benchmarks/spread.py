@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from entropy_core.datasets import manifold
-from entropy_core.files import replacing
+from entropy_core.files import write_whole
 from entropy_core.theory.closed_form import optimal_decoder_variance
 
 D, H, HIDDEN = 100, 20, (128, 40)
@@ -170,8 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         table += rows_of(label, found, len(x), args.sizes, args.repeats)
     text = "\n".join([*lines, "", *table]) + "\n"
     print(text)
-    with replacing(args.output) as path:
-        path.write_text(text)
+    write_whole(args.output, text.encode())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from entropy_core.files import replacing
+from entropy_core.files import write_whole
 
 D, H, HIDDEN = 784, 10, (200,)
 Steps = dict[str, Callable[[], object]]
@@ -165,8 +165,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             lines += rows(label, batch, measure(make(x), args.turns))
     text = "\n".join(lines) + "\n"
     print(text)
-    with replacing(args.output) as path:
-        path.write_text(text)
+    write_whole(args.output, text.encode())
 
 
 if __name__ == "__main__":

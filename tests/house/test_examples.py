@@ -20,8 +20,8 @@ TINY = {
 }
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+def load(name, folder="examples"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -49,6 +49,15 @@ def test_examples(name, backend, tmp_path, capsys):
         assert saved.to_datatree().identical(report.to_datatree())
     for path in printed.split("Written:")[1].split():
         assert Path(path).stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "benchmarks").glob("*.py")])
+def test_benchmarks_take_their_arguments(name, capsys, monkeypatch):
+    # As for a script: one of them imports another.
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    with pytest.raises(SystemExit, match="0"):
+        load(name, "benchmarks").main(["--help"])
+    assert "--output" in capsys.readouterr().out
 
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
