@@ -9,10 +9,10 @@ from jax import random
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.theory.directions import solved_misfit
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms

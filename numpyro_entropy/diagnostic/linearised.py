@@ -11,11 +11,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 from numpyro.distributions import Distribution, Laplace, MultivariateNormal, Normal
 
+from entropy_core.arguments import Arguments
 from entropy_core.theory import directions
 from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Jacobian, sampled_rows
 from entropy_core.theory.rows import RowReader, natural_targets, read_rows, rescalings
-from entropy_core.traces.arguments import Arguments
 from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.natural import natural_parameters, parameters_of
 from numpyro_entropy.entropies.wrappers import unwrapped

@@ -16,10 +16,10 @@ import xarray as xr
 from jax import random
 from jaxtyping import Array
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
 from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params, check_params

@@ -12,6 +12,7 @@ import xarray as xr
 from jax import nn, random
 from jaxtyping import Array
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.evaluation.information import (
     check_latent,
@@ -19,7 +20,6 @@ from entropy_core.evaluation.information import (
     chunks,
     information_group,
 )
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import LatentTerms
 from numpyro_entropy.elbos.aggregate import pairwise_log_prob

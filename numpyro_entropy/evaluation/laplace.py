@@ -10,10 +10,10 @@ from jax import random
 from jaxtyping import Array, Float
 from numpyro.distributions import Normal
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.batch import batch_sites, observed_site
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of, outside_support

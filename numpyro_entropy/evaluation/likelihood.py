@@ -8,9 +8,9 @@ import numpy as np
 from jax import random
 from jaxtyping import Array
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
-from entropy_core.traces.arguments import Arguments
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of, outside_support

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.sites import Pair
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.modes import evaluating

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
 from entropy_core.theory.directions import solved_misfit
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import elbo_terms

@@ -9,12 +9,12 @@ from pyro.infer import ELBO
 from pyro.poutine import Trace
 from torch import Tensor
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_number, check_positive_int
 from entropy_core.report.report import EntropyReport
 from entropy_core.results.accumulate import Accumulator
 from entropy_core.results.groups import CollapseThresholds
 from entropy_core.theory.claims import TOLERANCE
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import TraceTerms, joined, map_arrays, summed
 from entropy_core.traces.sites import Pair

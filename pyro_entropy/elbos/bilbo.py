@@ -84,7 +84,7 @@ class BILBO_ELBO(FloatingPriorELBO):
             the data, prior or guide is not normal, or the batch is of one data point.
 
     Example:
-        >>> import pyro
+        >>> import pyro, torch
         >>> from pyro_entropy import BILBO_ELBO, ConstantVarianceVAE
         >>> vae, x = ConstantVarianceVAE(4, 2), torch.rand(8, 4)
         >>> optim = pyro.optim.Adam({"lr": 1e-3})
@@ -115,6 +115,8 @@ class ConstantVariance_ELBO(FloatingPriorELBO):
         ValueError: When called, as `BILBO_ELBO` does.
 
     Example:
+        >>> import torch
+        >>> import torch
         >>> from pyro_entropy import BILBO_ELBO, ConstantVariance_ELBO, ConstantVarianceVAE
         >>> vae, x = ConstantVarianceVAE(4, 2), torch.rand(8, 4)
         >>> terms = ConstantVariance_ELBO().terms(vae.model, vae.guide, x)

@@ -53,6 +53,8 @@ class IWAE_ELBO(ELBO):
         ValueError: If a number is no positive integer, or `gradient` is not known.
 
     Example:
+        >>> import pyro
+        >>> import pyro
         >>> from pyro_entropy import IWAE_ELBO, VAE1
         >>> vae, x = VAE1(4, 2), torch.rand(8, 4)
         >>> optim = pyro.optim.Adam({"lr": 1e-3})

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.autograd.functional import jvp
 from torch.distributions import Normal
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.batch import batch_sites, observed_site
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of, outside_support

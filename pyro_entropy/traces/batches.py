@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from entropy_core.arguments import Arguments
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
-from entropy_core.traces.arguments import Arguments
 from entropy_core.traces.sites import Pair
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.modes import evaluating

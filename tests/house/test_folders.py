@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 # A folder imports only from folders of earlier steps: between those of one step there are none.
 STEPS = {
     "entropy_core": [
-        ["checks", "files", "operations"],
+        ["arguments", "checks", "files", "operations"],
         ["traces", "theory", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],
@@ -28,7 +28,7 @@ SIDE = [
     ["training"],
 ]
 STEPS |= {"pyro_entropy": SIDE, "numpyro_entropy": SIDE}
-# Within a step: NumPyro's parameters are those of its nets, and have their layout.
+# Within a step, where there must be one.
 LISTED: set[tuple[str, str]] = set()
 MOST_FILES = 9
 

@@ -177,12 +177,16 @@ def records_of(name):
     return {(r.role, r.name): r for r in pair.records}, dict(pair.untreated)
 
 
-def test_observed_elements_are_counted_under_masks():
+@pytest.mark.slow
+def test_observed_elements_are_counted_under_masks_of_a_handler():
     records, _ = records_of("deep Markov model")
     for t in range(3):
         for key in (("decoder", f"x_{t}"), ("prior", f"z_{t}"), ("encoder", f"z_{t}")):
             assert records[key].num_elements == 5
             assert records[key].num_observed == (t < LENGTHS).sum()
+
+
+def test_observed_elements_are_counted_under_masks():
     records, untreated = records_of("missing values")
     assert records["decoder", "x_observed"].num_observed == 4
     assert records["prior", "x_unobserved"].num_observed == 2

@@ -79,7 +79,10 @@ def test_the_weights_average_to_the_evidence_for_each_data_point():
     assert (np.abs(ratios.mean(0) - 1) < STANDARD_ERRORS * errors).all()
 
 
-@pytest.mark.parametrize(("size", "handler_scale"), [(100, 1.0), (10, 1 / N), (1, 3.0), (1, 1.0)])
+BIAS = [(100, 1.0), (10, 1 / N), (1, 3.0), (1, 1.0)]
+
+
+@pytest.mark.parametrize(("size", "handler_scale"), mostly(BIAS, [(10, 1 / N), (1, 3.0)]))
 def test_the_bias_at_many_particles(size, handler_scale):
     num, num_particles = 50, 1000
     found = bounds(IWAE_ELBO(num_particles), size, num, handler_scale)
@@ -108,7 +111,7 @@ def test_one_particle_is_the_hosts_elbo(size):
 
 
 @pytest.mark.parametrize("gradient", mostly(["plain", "dreg", "stl"], ["dreg"]))
-@pytest.mark.parametrize("name", mostly(["SigmaVAE", "VampPrior"], ["VampPrior"]))
+@pytest.mark.parametrize("name", mostly(["SigmaVAE", "VampPrior"], ["SigmaVAE"]))
 def test_chunks_do_not_change_the_gradients(name, gradient):
     vae, x = CASES[name].make(numpyro_entropy, jnp.float64), observations(CASES[name].kind)
     shapes = jax.eval_shape(vae.init, KEY)

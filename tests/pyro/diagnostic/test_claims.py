@@ -325,8 +325,8 @@ def test_the_variants_with_deep_nets(name):
 def test_batches_and_draws_are_averaged():
     model = MODELS["learned variance"][0]
     pyro.set_rng_seed(0)
-    whole = explain_residuals(model, guide, X, num_particles=50)
-    parts = explain_residuals(model, guide, [X[:100], X[100:]], num_particles=50)
+    whole = explain_residuals(model, guide, X, num_particles=20)
+    parts = explain_residuals(model, guide, [X[:100], X[100:]], num_particles=20)
     # That of the prior is in closed form, and that of the decoder a mean over draws.
     for left, right, tolerance in zip(whole, parts, (1e-9, 0.3), strict=True):
         assert left.residual == pytest.approx(right.residual, abs=tolerance)

@@ -211,6 +211,7 @@ def far_guide(x):
         ((model, guide, XT), {"data_plate": "rows"}, "rows"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:two particles at once")  # of weights that are not finite
 def test_what_has_no_likelihood_is_refused(arguments, options, match):
     with pyro.validation_enabled(False), pytest.raises(ValueError, match=match):
         log_likelihood(*arguments, **{"num_particles": 3, **options})

@@ -28,7 +28,7 @@ def as_batch(x):
 def test_the_dimension_of_the_data_is_found():
     selector = make([1, 2, 4], optim=Adam({"lr": 0.05}))
     # N is the batch size, as in the paper's code: a penalty that a few hundred steps can tell.
-    for batch in np.concatenate([X] * 3).reshape(-1, 32, D):
+    for batch in np.concatenate([X] * 2).reshape(-1, 32, D):
         bic = selector.update(as_batch(batch))
     assert selector.best == 2
     assert min(bic, key=bic.get) == 2
