@@ -50,7 +50,7 @@ def can_be_vectorised(
                 draws = {name: _draw_of(both.guide[name], i) for name in both.latents}
                 single = log_weights(trace(model, guide, {**both.rows, **draws}))
                 # Weights that are no numbers are refused elsewhere.
-                alike = {"rtol": TOLERANCE, "atol": TOLERANCE, "equal_nan": True}
+                alike: dict[str, Any] = {"rtol": TOLERANCE, "atol": TOLERANCE, "equal_nan": True}
                 if not torch.allclose(values, single.values, **alike):
                     return False
         except (RuntimeError, ValueError, IndexError):
