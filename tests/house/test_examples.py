@@ -14,7 +14,7 @@ from tests.support.helpers import mostly
 ROOT = Path(__file__).parents[2]
 
 TINY = {
-    "conv_vae": ["--num-data", "200", "--epochs", "1", "--hidden", "2", "4", "--latent-dim", "2"],
+    "conv_vae": ["--num-data", "200", "--epochs", "1", "--hidden", "2", "--latent-dim", "2"],
     "mnist": ["--num-data", "300", "--epochs", "2", "--hidden", "8", "--latent-dim", "2"],
     "linear_vae": ["--num-data", "200", "--epochs", "20", "--draws", "3"],
 }

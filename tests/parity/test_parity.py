@@ -116,7 +116,11 @@ def test_every_number_of_a_report(pair):
     assert report.to_datatree().groups == twin.to_datatree().groups
 
 
-@TABLE
+# Each prior and each decoder, since this takes little time.
+PARTS = {"given mixture", "variance by dimension", "categorical", "Poisson", "Laplace"}
+
+
+@pytest.mark.parametrize("name", mostly(CASES, SOME | PARTS))
 def test_distributions_and_reconstructions(pair):
     x, z = pair.x, NOISE["z"]
 

@@ -12,7 +12,7 @@ import pyro_entropy
 from entropy_core.datasets import ppca
 
 X = ppca(num_train=1000, num_test=1).train
-OPTIONS = {"num_epochs": 60, "batch_size": 100, "diagnose_every": 60, "progress_bar": False}
+OPTIONS = {"num_epochs": 40, "batch_size": 100, "diagnose_every": 40, "progress_bar": False}
 SIZE, REPEATS = 50, 40
 RNG = np.random.default_rng(0)
 ROWS = [RNG.choice(len(X), SIZE, replace=False) for _ in range(REPEATS)]
@@ -29,7 +29,7 @@ def assert_spread(reports, whole):
 def test_in_pyro():
     pyro.set_rng_seed(0)
     vae, x = pyro_entropy.VAE1(X.shape[1], 2, hidden=(16,)), torch.tensor(X)
-    optim = pyro.optim.Adam({"lr": 1e-2})
+    optim = pyro.optim.Adam({"lr": 2e-2})
     whole = pyro_entropy.fit(vae.model, vae.guide, x, optim=optim, **OPTIONS).report
     diagnostic = pyro_entropy.EntropySumDiagnostic(vae.model, vae.guide, num_particles=1)
     assert_spread([diagnostic.run(x[rows]) for rows in ROWS], whole)
@@ -38,7 +38,7 @@ def test_in_pyro():
 @pytest.mark.slow
 def test_in_numpyro():
     vae, key = numpyro_entropy.VAE1(X.shape[1], 2, hidden=(16,)), jax.random.key(0)
-    optim = Adam(1e-2)
+    optim = Adam(2e-2)
     result = numpyro_entropy.fit(key, vae.model, vae.guide, X, optim=optim, **OPTIONS)
     diagnostic = numpyro_entropy.EntropySumDiagnostic(vae.model, vae.guide, num_particles=1)
     keys = jax.random.split(key, REPEATS)

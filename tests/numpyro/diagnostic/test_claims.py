@@ -205,6 +205,7 @@ def test_sites_that_share_a_parameter_are_judged_together():
     assert together.verdict == "not converged"
 
 
+@pytest.mark.slow
 def test_a_hierarchy():
     def deep(x):
         with numpyro.plate("data", len(x)):
@@ -307,6 +308,7 @@ def test_the_variants_with_deep_nets(name):
         assert claim.verdict == "not converged"
 
 
+@pytest.mark.slow
 def test_batches_and_draws_are_averaged():
     model = MODELS["learned variance"][0]
     params = initial_params(model, guide, X)

@@ -15,9 +15,11 @@ from tests.support.stationary import CASES, HOLDS, NO_CLAIM, NOISE, NUM, minimis
 KEY = jax.random.key(0)
 
 
-@pytest.mark.parametrize(
-    "name", mostly(CASES, ["VAE1", "VAE2", "BernoulliVAE", "Gamma", "VAE0", "ConstantVarianceVAE"])
-)
+# The other side has the rest of the table.
+FEW = ["VAE1", "VAE2", "BernoulliVAE", "continuous Bernoulli", "categorical", "Gamma"]
+
+
+@pytest.mark.parametrize("name", mostly(CASES, [*FEW, "VAE0", "ConstantVarianceVAE"]))
 def test_residuals_at_a_stationary_point(name):
     case = CASES[name]
     vae, x = case.make(numpyro_entropy, jnp.float64), observations(case.kind)

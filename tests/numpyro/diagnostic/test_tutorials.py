@@ -130,7 +130,7 @@ def auto_guide(name):
     return guide, initial_params(eight_schools, guide, *schools_data())
 
 
-@pytest.mark.parametrize("name", mostly(AUTO_GUIDES, list(AUTO_GUIDES)[::3]))
+@pytest.mark.parametrize("name", mostly(AUTO_GUIDES, ["AutoNormal", "AutoMultivariateNormal"]))
 def test_auto_guides(name):
     (guide, params), args = auto_guide(name), schools_data()
     diagnostic = EntropySumDiagnostic(eight_schools, guide, num_particles=1, closed_form=False)

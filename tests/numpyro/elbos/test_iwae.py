@@ -22,7 +22,7 @@ KEY = random.key(0)
 XJ = jnp.asarray(X)
 PARAMS = {"slope": jnp.array(SLOPE), "shift": jnp.array(SHIFT), "scale": jnp.array(SCALE)}
 POSTERIOR = {"slope": jnp.array(0.5), "shift": jnp.array(0.0), "scale": jnp.array(0.5**0.5)}
-SIZES = pytest.mark.parametrize("size", mostly([100, 50, 10, 1], [100, 10]))
+SIZES = pytest.mark.parametrize("size", mostly([100, 50, 10, 1], [10]))
 GRADIENTS = pytest.mark.parametrize("gradient", ["plain", "dreg", "stl"])
 
 
@@ -60,7 +60,7 @@ def test_the_mean_over_subsamples_is_that_of_all_data(size):
     assert close(bounds(IWAE_ELBO(20), size, 1000), full)
 
 
-@pytest.mark.parametrize("size", [100, 10])
+@pytest.mark.parametrize("size", mostly([100, 10], [10]))
 def test_chunks_change_nothing(size):
     whole = bounds(IWAE_ELBO(20), size, 5)
     for chunk_size in (1, 7):

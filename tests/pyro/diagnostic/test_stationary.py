@@ -8,6 +8,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 import pyro_entropy
 from pyro_entropy.diagnostic.claims import explain_residuals
 from tests.parity.noise import PyroNoise
+from tests.support.helpers import mostly
 from tests.support.stationary import CASES, HOLDS, NO_CLAIM, NOISE, NUM, minimise, observations
 
 
@@ -28,7 +29,11 @@ def stationary_terms(vae, guide, x):
         return elbo.terms(vae.model, guide, x)
 
 
-@pytest.mark.parametrize("name", CASES)
+# The other side has the rest of the table.
+FEW = ["LinearVAE", "VAE3", "SigmaVAE", "variance by dimension", "VAE0", "ConstantVarianceVAE"]
+
+
+@pytest.mark.parametrize("name", mostly(CASES, FEW))
 def test_residuals_at_a_stationary_point(name):
     case = CASES[name]
     vae, x = case.make(pyro_entropy, torch.float64), torch.tensor(observations(case.kind))

@@ -93,8 +93,10 @@ def close(left, right):
     return np.abs(left.mean(0) - right.mean(0)) < STANDARD_ERRORS * error
 
 
-@SIZES
-@pytest.mark.parametrize("chunk_size", mostly([None, 1, 7], [None, 7]))
+CHUNKS = [(size, chunk) for size in (100, 50, 10, 1) for chunk in (None, 1, 7)]
+
+
+@pytest.mark.parametrize(("size", "chunk_size"), mostly(CHUNKS, [(1, None), (10, 7)]))
 def test_the_mean_over_subsamples_is_that_of_all_data(size, chunk_size):
     full, _ = bounds(IWAE_ELBO(20), N, 40)
     assert close(bounds(IWAE_ELBO(20, chunk_size=chunk_size), size, 60)[0], full)
