@@ -1,10 +1,11 @@
 """What a report says in plain words: if the gap is real, where it is, and what to do about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from entropy_core.report.coverage import listed, on_missing_sites, on_parts_of_the_data
 from entropy_core.results.data import ReportData
 from entropy_core.results.numbers import short
 
@@ -12,7 +13,6 @@ from entropy_core.results.numbers import short
 SMALL = 0.01
 # A change of the ELBO over the last fifth of training, relative to the ELBO.
 STILL_MOVING = 0.01
-MAX_NAMES = 6
 
 
 def findings(report: ReportData, num_dims: Mapping[str, int] | None = None) -> list[str]:
@@ -36,23 +36,14 @@ def findings(report: ReportData, num_dims: Mapping[str, int] | None = None) -> l
         ...     print(finding)
     """
     return [
-        *_on_missing_sites(report),
+        *on_missing_sites(report),
+        *on_parts_of_the_data(report),
         *_on_the_gap(report),
         *_on_claims(report),
         *_on_sites(report, num_dims or {}),
         *_on_latents(report),
         *_on_training(report),
     ]
-
-
-def _on_missing_sites(report: ReportData) -> list[str]:
-    held = set(report.sites()["site_name"])
-    reasons = report.untreated.items()
-    missing = [name for name, why in reasons if name not in held and why != "deterministic"]
-    if not missing:
-        return []
-    names = _names([f"'{name}'" for name in missing])
-    return [f"The ELBO and the entropy sum are without {names}, which could not be treated."]
 
 
 def _on_the_gap(report: ReportData) -> list[str]:
@@ -146,7 +137,10 @@ def _on_site(
     )
     in_data_plate = site["per"] == "data point"
     dims = num_dims.get(site["site_name"]) or _num_dims(site)
-    ratio = 1 - 2 * residual / dims if dims and in_data_plate else np.nan
+    # Of the data points that have the site.
+    num_data = report.attrs["num_data"]
+    own = residual * num_data / site.get("num_data", num_data)
+    ratio = 1 - 2 * own / dims if dims and in_data_plate else np.nan
     if site["role"] == "prior":
         compared = f"{ratio:.3g} times" if ratio > 0 else ("below" if residual > 0 else "above")
         return f"{text} If it is Gaussian, the mean square of its draws is {compared} its variance."
@@ -181,7 +175,7 @@ def _on_latents(report: ReportData) -> list[str]:
     elif len(collapsed):
         found = [
             f"{len(collapsed)} of {num} latents {'has' if len(collapsed) == 1 else 'have'} "
-            f"collapsed, {_names(collapsed.index)}: the encoder is nearly {wide}; fewer latents "
+            f"collapsed, {listed(collapsed.index)}: the encoder is nearly {wide}; fewer latents "
             "might do."
         ]
     else:
@@ -193,13 +187,13 @@ def _on_latents(report: ReportData) -> list[str]:
     moving = collapsed[collapsed["active"]]
     if len(moving):
         found.append(
-            f"The criteria disagree on {_names(moving.index)}: collapsed by entropy, and yet the "
+            f"The criteria disagree on {listed(moving.index)}: collapsed by entropy, and yet the "
             "encoder's mean moves with the data (Burda et al. 2016)."
         )
     still = latents[~latents["collapsed"] & ~latents["active"]]
     if len(still):
         found.append(
-            f"The criteria disagree on {_names(still.index)}: not collapsed by entropy, and yet "
+            f"The criteria disagree on {listed(still.index)}: not collapsed by entropy, and yet "
             "the encoder's mean hardly moves with the data (Burda et al. 2016)."
         )
     return found
@@ -220,8 +214,3 @@ def _on_training(report: ReportData) -> list[str]:
         f"Training was not over: the ELBO still {moved} by {short(abs(change))} nats from the "
         "last fifth but one of the history to the last."
     ]
-
-
-def _names(labels: Sequence[str] | pd.Index) -> str:
-    shown = ", ".join(labels[:MAX_NAMES])
-    return shown if len(labels) <= MAX_NAMES else f"{shown} and {len(labels) - MAX_NAMES} more"

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import h5py
 import xarray as xr
 
 from entropy_core.checks import expected
@@ -84,9 +85,10 @@ class EntropyReport(ReportData):
             "units": "nats per data point" if sums.data_plate else "nats",
             "data_plate": sums.data_plate or "",
             "num_data": sums.num_data,
-            "data_set_size": sums.total or sums.num_data,
+            "data_set_size": sums.data_set_size,
             "num_particles": sums.num_particles,
             "untreated": json.dumps(sums.untreated),
+            "left_out": json.dumps(sums.left_out),
             "no_claim": no_claim or "",
             **asdict(thresholds),
         }
@@ -186,6 +188,9 @@ class EntropyReport(ReportData):
         """
         content = Path(path).read_bytes()
         try:
+            # Where the root is damaged, h5netcdf would leave a file half open, which complains.
+            with h5py.File(BytesIO(content)) as root:
+                dict(root.attrs)
             with xr.open_datatree(BytesIO(content), engine="h5netcdf") as file:
                 # The tree's own `load` leaves a variable behind that has the name of its group.
                 groups = {node.path: node.to_dataset().load() for node in file.subtree}

@@ -49,6 +49,16 @@ class ReportData:
         return json.loads(self._tree.attrs["untreated"])
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """Sites that could not be treated, and in how many data points no sum holds them."""
+        if "left_out" in self._tree.attrs:
+            return json.loads(self._tree.attrs["left_out"])
+        # Not every saved report has it.
+        held, num_data = set(self.sites()["site_name"]), self._tree.attrs["num_data"]
+        reasons = self.untreated.items()
+        return {n: num_data for n, why in reasons if n not in held and why != "deterministic"}
+
+    @property
     def relative_gap(self) -> float:
         """`|F - H_sum| / |F|` of this report (Damm et al. 2023, App. D.1)."""
         return abs(self["gap"] / self["elbo"])

@@ -9,7 +9,6 @@ from arviz_base import dict_to_dataset
 
 from entropy_core.results.accumulate import Accumulator
 from entropy_core.theory import closed_form
-from entropy_core.traces.records import SiteTerms
 
 ESTIMATE = ("mean", "mcse")
 
@@ -48,10 +47,12 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
     """What each sample site adds, how it was got, and its residual (NaN for a guide's site).
 
     A site outside the data plate, such as a global latent, has values in nats for the whole data
-    set: `per` says so. `num_dims` is the number of dimensions of a data point, 0 where there is no
-    one such number; `observed` the fraction of the elements that no mask hides.
+    set: `per` says so. `num_data` is the number of data points in the batches that have the site:
+    values are means over all data points, to which the others add zero, so that residuals add up
+    to the gap. `num_dims` is the number of dimensions of a data point, 0 where there is no one such
+    number; `observed` the fraction of the elements that no mask hides.
     """
-    sites = sums.sites
+    sites = list(sums.sites.values())
 
     def column(name: str) -> np.ndarray:
         keys = [(name, site.role, site.name) for site in sites]
@@ -62,28 +63,25 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
             found.append(estimate(key) if key in sums.moments else missing)
         return np.array(found)
 
-    def per(site: SiteTerms) -> str:
-        in_plate = sums.data_plate is not None and not sums.is_global(site)
-        return "data point" if in_plate else "data set"
-
-    def observed(site: SiteTerms) -> float:
-        found = sums.observed.get((site.role, site.name))
-        return found.shown / found.elements if found else 1.0
+    def text(values: set[str]) -> str:
+        return ", ".join(sorted(values))
 
     values: dict[str, Any] = {name: column(name) for name in ("term", "entropy", "residual")}
     texts = {
         "role": [site.role for site in sites],
         "site_name": [site.name for site in sites],
-        "term_method": [site.term_method for site in sites],
-        "entropy_method": [site.entropy_method for site in sites],
-        "per": [per(site) for site in sites],
-        "plates": [", ".join(plate.name for plate in site.plates) for site in sites],
+        "term_method": [text(site.term_methods) for site in sites],
+        "entropy_method": [text(site.entropy_methods) for site in sites],
+        "per": ["data point" if sums.plates and s.in_data_plate else "data set" for s in sites],
+        "plates": ["; ".join(sorted(site.plates)) for site in sites],
         # A handler's scale is a part of a loss and never of a report: it is listed and not used.
-        "handler_scale": [str(np.asarray(site.handler_scale)) for site in sites],
+        "handler_scale": [text(site.handler_scales) for site in sites],
     }
     plain: dict[str, Any] = {name: np.array(column) for name, column in texts.items()}
-    plain["observed"] = np.array([observed(site) for site in sites])
-    plain["num_dims"] = np.array([_num_dims(site, sums.data_plate) for site in sites], int)
+    plain["observed"] = np.array([site.observed for site in sites])
+    plain["num_dims"] = np.array([site.dims for site in sites], int)
+    counts = [sums.moments["term", site.role, site.name].num_data for site in sites]
+    plain["num_data"] = np.array(counts, int)
     return _dataset(
         values | plain,
         dims={name: ["site", "estimate"] for name in values} | {name: ["site"] for name in plain},
@@ -95,7 +93,10 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
 
 
 def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Dataset:
-    """Each latent dimension: its entropies and divergence, and three criteria of collapse."""
+    """Each latent dimension: its entropies and divergence, and three criteria of collapse.
+
+    They are means over the data points in the batches that have the latent, `num_data` of them.
+    """
     latents = sums.latents
     labels = [f"{site}[{h}]" for site, m in latents.items() for h in range(len(m.mean))]
 
@@ -104,6 +105,7 @@ def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Datas
 
     encoder_entropy, prior_entropy = mean_of("entropy"), mean_of("prior_entropy")
     fraction_below, variance = mean_of("below"), mean_of("squares")
+    num_data = [[m.num_data] * len(m.mean) for m in latents.values()]
     values = {
         "encoder_entropy": encoder_entropy,
         "prior_entropy": prior_entropy,
@@ -115,17 +117,9 @@ def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Datas
         ),
         "collapsed_by_kl": closed_form.collapsed_by_kl(fraction_below, delta=thresholds.kl_delta),
         "active": closed_form.active_units(variance, threshold=thresholds.active_variance),
+        "num_data": _joined([np.array(counts, int) for counts in num_data]),
     }
     return _dataset(values, dims={name: ["latent"] for name in values}, coords={"latent": labels})
-
-
-def _num_dims(site: SiteTerms, data_plate: str | None) -> int:
-    # Of a data point, over all plates within that of the data. Where a mask hides some of them,
-    # they are not the same for all data points.
-    sizes = [plate.size for plate in site.plates if plate.name == data_plate]
-    if not sizes or site.num_observed is not None:
-        return 0
-    return site.num_dims * site.num_elements // sizes[0]
 
 
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:

@@ -21,11 +21,16 @@ def summary(tree: xr.DataTree) -> pd.DataFrame:
     """A row for each quantity and for the residual of each site; the columns `mean`, `mcse`."""
     sums, sites = tree["entropy_sum"].dataset, tree["sites"].dataset
     rows = {label: sums[name].values for name, label in ROWS.items()}
-    columns = (sites[name].values for name in ("role", "site_name", "per"))
+    columns = [sites[name].values for name in ("role", "site_name", "per")]
+    roles: dict[str, set[str]] = {}
+    for role, name, _ in zip(*columns, strict=True):
+        roles.setdefault(name, set()).add(role)
     for i, (role, name, per) in enumerate(zip(*columns, strict=True)):
         if role != "encoder":
-            # A guide may have a factor of the same name as one of the model's.
+            # A guide may have a factor of the same name as one of the model's, and a site may be
+            # observed in some batches and drawn in others.
             label = f"{name} (guide)" if role == "guide factor" else name
+            label = f"{name} ({role})" if roles[name] >= {"prior", "decoder"} else label
             # Where there is a plate over data points, other values are for one of them.
             outside = per == "data set" and tree.attrs["data_plate"]
             label = f"{label}, per data set" if outside else label

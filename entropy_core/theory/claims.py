@@ -18,8 +18,8 @@ import xarray as xr
 from arviz_base import dict_to_dataset
 from numpy.typing import NDArray
 
-from entropy_core.checks import expected
-from entropy_core.theory.directions import Array, Direction, Jacobian, search
+from entropy_core.theory.directions import Array, Direction, search
+from entropy_core.theory.linearised import Linearised
 
 Verdict = Literal["holds", "not converged", "no claim"]
 
@@ -57,31 +57,10 @@ class SiteClaim(NamedTuple):
     reason: str
 
 
-class Linearised(NamedTuple):
-    """A model and guide about their parameters, at draws of the latents; rows are scaled alike.
-
-    Args:
-        sites: The sites of the model.
-        arrays: The parameters by name, in the order of the directions.
-        jacobian: The derivatives of all rows.
-        natural: For each model site of an exponential family its natural parameters in its own
-            rows, zero in all others, `(R,)`.
-        rescaling: For each latent site whose prior is normal or Laplace the change of all rows when
-            the guide's draws are scaled about the prior's mean and the site's children undo it,
-            and the divisor of the ELBO's derivative along it.
-        reasons: Why there is nothing to look for, by site.
-    """
-
-    sites: Sequence[str]
-    arrays: Mapping[str, Array]
-    jacobian: Jacobian
-    natural: Mapping[str, Array]
-    rescaling: Mapping[str, tuple[Array, float]]
-    reasons: Mapping[str, str]
-
-
 class Evidence(NamedTuple):
     """What one draw for each data point says of a model and guide, in nats per data point.
+
+    A site outside the data plate has its share of a data point, as in the sums of the ELBO.
 
     Args:
         gradient: That of the ELBO, `(P,)`.
@@ -94,41 +73,6 @@ class Evidence(NamedTuple):
     residuals: Mapping[str, float]
     base_measures: Mapping[str, float]
     untreated: Mapping[str, str]
-
-
-class MeanEvidence:
-    """The evidence of all batches, draw by draw, in constant memory."""
-
-    def __init__(self) -> None:
-        self._draws: list[Evidence] = []
-        self.num_data = 0
-
-    def add(self, draws: Sequence[Evidence], num_data: int) -> None:
-        """Takes in the draws for a batch of `num_data` data points."""
-        self.num_data += num_data
-        share = num_data / self.num_data
-        pairs = zip(self._draws or draws, draws, strict=True)
-        self._draws = [_mixed(mean, other, share) for mean, other in pairs]
-
-    @property
-    def draws(self) -> list[Evidence]:
-        """The mean over the batches of each draw.
-
-        Raises:
-            ValueError: If there has been no batch.
-        """
-        if not self._draws:
-            raise ValueError(expected("at least one batch", "batches", "none"))
-        return self._draws
-
-
-def _mixed(mean: Evidence, other: Evidence, share: float) -> Evidence:
-    def mixed(name: str) -> dict[str, float]:
-        old, new = getattr(mean, name), getattr(other, name)
-        return {site: old[site] + share * (new[site] - old[site]) for site in old}
-
-    gradient = mean.gradient + share * (other.gradient - mean.gradient)
-    return Evidence(gradient, mixed("residuals"), mixed("base_measures"), mean.untreated)
 
 
 def claims_group(claims: Sequence[SiteClaim]) -> xr.Dataset:

@@ -186,9 +186,6 @@ def _record(
     for plate in site.plates:
         if plate.name != PARTICLES:
             subsampling *= plate.full_size / plate.size
-    num_dims = 1
-    for size in site.fn.event_shape:
-        num_dims *= size
     return SiteTerms(
         name=site.name,
         role=role,
@@ -199,7 +196,6 @@ def _record(
         entropy_method=entropy[1],
         plates=site.plates,
         handler_scale=site.scale / subsampling,
-        num_dims=num_dims,
     )
 
 

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 Role = Literal["encoder", "prior", "decoder", "factor", "guide factor"]
 Method = Literal["closed form", "change of variables", "sampled", "none"]
 
@@ -40,10 +43,8 @@ class SiteTerms:
         plates: The plates around the site. A plate of vectorised particles is among them, with the
             full size 1, so that its scale averages over particles.
         handler_scale: The product of the `scale` handlers around the site, without the plates'.
-        num_elements: How many elements of this trace the site has: plate elements, or the entries
-            of each where a mask tells them apart.
+        num_elements: How many numbers the site has in this trace, over all plates and dimensions.
         num_observed: How many of them no mask hides; `None` where there is no mask.
-        num_dims: How many dimensions the distribution has in each plate element.
     """
 
     name: str
@@ -57,7 +58,6 @@ class SiteTerms:
     handler_scale: Any = 1.0
     num_elements: int = 0
     num_observed: Any = None
-    num_dims: int = 0
 
     @property
     def plate_scale(self) -> float:
@@ -114,14 +114,28 @@ class TraceTerms:
     data_plate: Plate | None
 
 
-def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
-    """The record with its values summed over the data.
+def mean_or_total(site: SiteTerms, values: Any, plate: Plate | None) -> Any:
+    """Values of a site summed over the data.
 
     In nats per data point for a site in the data plate, and in nats for any other.
     """
     num_data = plate.full_size if plate in site.plates and plate else 1
+    return site.total(values) / num_data
+
+
+def part_of(site: SiteTerms, plate: Plate | None) -> NDArray[np.float64]:
+    """Which of two parts of a sum a site adds to: one per data point, one for the whole data set.
+
+    Without a data plate all are added to the first one.
+    """
+    return np.array([1.0, 0.0] if plate is None or plate in site.plates else [0.0, 1.0])
+
+
+def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
+    """The record with its values summed over the data, see `mean_or_total`."""
     values = {
-        name: site.total(getattr(site, name)) / num_data for name in ("log_prob", "term", "entropy")
+        name: mean_or_total(site, getattr(site, name), plate)
+        for name in ("log_prob", "term", "entropy")
     }
     return replace(site, **values)
 

@@ -80,8 +80,7 @@ class BaseSite(ABC):
             shape: That of its log-probabilities.
 
         Returns:
-            Counts of plate elements, or of the entries of each where a mask tells them apart;
-            `None` for the second where there is no mask.
+            Counts over all plates and dimensions; `None` for the second where there is no mask.
         """
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from entropy_core.checks import expected
 from entropy_core.traces.plates import find_data_plate
-from entropy_core.traces.records import FACTORS, Role, SiteTerms
+from entropy_core.traces.records import FACTORS, Role, SiteTerms, mean_or_total, part_of
 
 
 class ELBOTerms(NamedTuple):
@@ -101,6 +101,27 @@ def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELB
     plate = find_data_plate(sites, data_plate)
     num_data = plate.full_size if plate else 1
     return decompose(sites, lambda site, values: site.total(values) / num_data)
+
+
+def split_elbo_terms(
+    sites: Sequence[SiteTerms], data_plate: str | None = None
+) -> tuple[ELBOTerms, ELBOTerms]:
+    """The sums of sites in the data plate, per data point, and of all others, per data set.
+
+    `elbo_terms` is the first one, and the second one divided by the number of data points. Without
+    a data plate the first one has all.
+
+    Args:
+        sites: All the records, with entropies.
+        data_plate: See `find_data_plate`.
+    """
+    plate = find_data_plate(sites, data_plate)
+
+    def value(site: SiteTerms, values: Any) -> Any:
+        return mean_or_total(site, values, plate)
+
+    inside, outside = ([s for s in sites if part_of(s, plate)[i]] for i in (0, 1))
+    return decompose(inside, value), decompose(outside, value)
 
 
 def decompose(

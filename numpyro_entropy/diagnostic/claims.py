@@ -1,6 +1,7 @@
 """What the theorem claims for each site of a NumPyro model: the derivatives that it asks for."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,14 @@ from jaxtyping import Array
 
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
+from entropy_core.results.evidence import BatchEvidence, MeanEvidence
+from entropy_core.theory.claims import TOLERANCE, SiteClaim, explain
 from entropy_core.theory.directions import solved_misfit
+from entropy_core.theory.linearised import Linearised, stacked
 from entropy_core.traces.plates import find_data_plate
+from entropy_core.traces.records import Plate, mean_or_total, part_of
 from entropy_core.traces.sites import Pair
-from entropy_core.traces.sums import elbo_terms
+from entropy_core.traces.sums import split_elbo_terms
 from numpyro_entropy.diagnostic.linearised import float_params, linearise
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.params import Params, check_params
@@ -85,8 +89,6 @@ def explain_residuals(
     explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
     with evaluating(model, guide):
         for i, call in enumerate(arguments_of(batches, batch_size)):
-            if i == 0:
-                check_params(params, pair_shapes(model, guide, *call))
             explanation.add(random.fold_in(rng_key, i), params, call)
     return explanation.claims(tolerance)
 
@@ -99,54 +101,79 @@ class Explanation:
     ) -> None:
         self.model, self.guide = model, guide
         self.num_particles, self.data_plate = num_particles, data_plate
+        self._at: list[Linearised] = []
+        self._known: set[str] = set()
         self._evidence = MeanEvidence()
-        self._untreated: dict[str, str] = {}
         self._compiled = jax.jit(self._trace_and_read)
 
     def add(self, rng_key: Array, params: Params, call: Arguments) -> None:
-        """Takes in a batch; the first one decides at which draws directions are looked for."""
-        if not self._evidence.num_data:
-            floats = float_params(params)
-            if not floats:
-                what = "parameters that can be trained"
-                raise ValueError(expected(what, "model` and `guide", "none"))
-            self._solved = solved_misfit(float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps))
-            self._at = linearise(rng_key, params, self.model, self.guide, call)
+        """Takes in a batch.
+
+        The first one, and each one with sites or parameters that none before has had, decides at
+        which draws directions are looked for.
+
+        Raises:
+            ValueError: If there are no parameters, or not all that the batch asks for.
+        """
+        floats = float_params(params)
+        if not floats:
+            what = "parameters that can be trained"
+            raise ValueError(expected(what, "model` and `guide", "none"))
         keys = random.split(rng_key, self.num_particles)
-        found = [self._read(*self._compiled(key, params, call)) for key in keys]
-        self._evidence.add(found, call.num_data)
+        found = [jax.device_get(self._compiled(key, params, call)) for key in keys]
+        names = {name for draw in found for name in (*draw.params, *draw.residuals)}
+        if not names <= self._known:
+            self._known |= names
+            self._at.append(linearise(rng_key, params, self.model, self.guide, call))
+            self._eps = float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps)
+        self._evidence.add(found)
 
     def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
-        """The claims, from all batches together."""
-        draws = self._evidence.draws
-        return explain(self._at, draws, tolerance=tolerance, solved=self._solved)
+        """The claims, from all batches together.
 
-    def _read(self, grads: Params, *parts: dict[str, Array]) -> Evidence:
-        gradient = np.asarray(ravel_pytree(grads)[0], np.float64)
-        residuals, measures = (
-            {name: value.item() for name, value in jax.device_get(part).items()} for part in parts
-        )
-        return Evidence(gradient, residuals, measures, self._untreated)
+        Raises:
+            ValueError: If there has been no batch.
+        """
+        if not self._at:
+            raise ValueError(expected("at least one batch", "batches", "none"))
+        at = stacked(self._at)
+        draws = self._evidence.draws(at.arrays)
+        return explain(at, draws, tolerance=tolerance, solved=solved_misfit(self._eps))
 
-    def _trace_and_read(
-        self, rng_key: Array, params: Params, call: Arguments
-    ) -> tuple[Params, Params, Params]:
-        def elbo(floats: Params) -> tuple[Array, tuple[Params, Params]]:
+    def _trace_and_read(self, rng_key: Array, params: Params, call: Arguments) -> BatchEvidence:
+        # Once for each kind of batch, while it is compiled.
+        shapes = pair_shapes(self.model, self.guide, *call)
+        check_params(params, shapes)
+
+        def read(floats: Params) -> tuple[tuple[Array, Array], BatchEvidence]:
             pair = trace_enumerated(rng_key, {**params, **floats}, self.model, self.guide, *call)
             check_reparameterised(pair.guide)
             pair = all_terms(pair, rng_key=rng_key)
-            # What is no number goes around the compiler.
-            self._untreated.update(pair.untreated)
-            terms = elbo_terms(pair.records, self.data_plate)
-            return terms.elbo, (terms.residuals, _base_measures(pair, self.data_plate))
+            plate = find_data_plate(pair.records, self.data_plate)
+            inside, outside = split_elbo_terms(pair.records, self.data_plate)
+            residuals = {
+                name: value * unit
+                for terms, unit in zip((inside, outside), np.eye(2), strict=True)
+                for name, value in terms.residuals.items()
+            }
+            measures = _base_measures(pair, plate)
+            found = BatchEvidence({}, residuals, measures, pair.untreated, tuple(shapes), plate)
+            return (jnp.asarray(inside.elbo), jnp.asarray(outside.elbo)), found
 
-        grads, (residuals, measures) = jax.grad(elbo, has_aux=True)(float_params(params))
-        return grads, residuals, measures
+        (inside, outside), pull, found = jax.vjp(read, float_params(params), has_aux=True)
+        one, zero = jnp.ones_like, jnp.zeros_like
+        halves = pull((one(inside), zero(outside))) + pull((zero(inside), one(outside)))
+        leaves = [jax.tree_util.tree_leaves_with_path(half) for half in halves]
+        gradient = {
+            jax.tree_util.keystr(path): jnp.stack([per_point.ravel(), whole.ravel()])
+            for (path, per_point), (_, whole) in zip(*leaves, strict=True)
+        }
+        return replace(found, gradient=gradient)
 
 
-def _base_measures(pair: Pair, data_plate: str | None) -> dict[str, Array]:
+def _base_measures(pair: Pair, plate: Plate | None) -> dict[str, Array]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
-    plate, found = find_data_plate(pair.records, data_plate), {}
+    found = {}
     for record in pair.records:
         if record.role not in ("prior", "decoder"):
             continue
@@ -156,5 +183,13 @@ def _base_measures(pair: Pair, data_plate: str | None) -> dict[str, Array]:
             values = site.spread(at_draw - mean)
             if pair.enumeration is not None:
                 values = pair.enumeration.mean(values, site.places)
-            found[record.name] = record.total(values) / (plate.full_size if plate else 1)
+            found[record.name] = mean_or_total(record, values, plate) * part_of(record, plate)
     return found
+
+
+# Evidence passes through jit; what is not an array is static there.
+jax.tree_util.register_dataclass(
+    BatchEvidence,
+    data_fields=["gradient", "residuals", "base_measures"],
+    meta_fields=["untreated", "params", "plate"],
+)

@@ -103,7 +103,7 @@ class EntropySumDiagnostic:
             params: The parameters of model and guide.
             batches: An array whose first dimension is that of the data points, or an iterable of
                 batches: arrays, or the arguments of model and guide: a tuple, a
-            dictionary of those by name, or a tuple of both.
+                dictionary of those by name, or a tuple of both.
             batch_size: How many data points to look at together, where `batches` is an array.
             explain: Whether the report says what the theorem claims for each site, as
                 `explain_residuals` does; the pass then draws as often again, with gradients.
@@ -196,8 +196,6 @@ class EntropySumDiagnostic:
         sums = Accumulator(self.thresholds.kl_epsilon)
         with evaluating(self.model, self.guide):
             for i, call in enumerate(arguments_of(batches, batch_size)):
-                if i == 0:
-                    check_params(params, pair_shapes(self.model, self.guide, *call))
                 batch_key = random.fold_in(rng_key, i)
                 keys = random.split(batch_key, self.num_particles)
                 draws = [jax.device_get(self._particle(key, params, call)) for key in keys]
@@ -210,6 +208,8 @@ class EntropySumDiagnostic:
     def _trace_and_read(
         self, rng_key: Array, params: Params, call: Arguments
     ) -> tuple[TraceTerms, dict[str, Array]]:
+        # Once for each kind of batch, while it is compiled.
+        check_params(params, pair_shapes(self.model, self.guide, *call))
         pair = trace_enumerated(rng_key, params, self.model, self.guide, *call)
         return self._read(pair, rng_key), outside_support(pair)
 

@@ -13,8 +13,8 @@ from numpyro.distributions import Distribution, Laplace, MultivariateNormal, Nor
 
 from entropy_core.arguments import Arguments
 from entropy_core.theory import directions
-from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Jacobian, sampled_rows
+from entropy_core.theory.linearised import Linearised
 from entropy_core.theory.rows import RowReader, natural_targets, read_rows, rescalings
 from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.natural import natural_parameters, parameters_of

@@ -75,17 +75,18 @@ class Site(BaseSite):
             shape: That of its log-probabilities.
 
         Returns:
-            Counts of plate elements, or of the entries of each where a mask tells them apart;
-            `None` for the second where there is no mask.
+            Counts over all plates and dimensions; `None` for the second where there is no mask.
         """
         masks, inside = masks_of(self.fn)
+        num_elements = math.prod((*shape, *self.fn.event_shape))
         if not masks:
-            return math.prod(shape), None
+            return num_elements, None
         shown = jnp.ones((*shape, *inside), bool)
         for mask, depth in masks:
             mask = jnp.asarray(mask, bool)
             shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-        return shown.size, shown.sum()
+        # Where no mask tells the dimensions of a draw apart, they are hidden together.
+        return num_elements, shown.sum() * (num_elements // max(shown.size, 1))
 
     def holding(self, value: Array) -> "Site":
         """The site with another value in its draw's place."""

@@ -34,7 +34,6 @@ jax.tree_util.register_dataclass(
         "entropy_method",
         "plates",
         "num_elements",
-        "num_dims",
     ],
 )
 jax.tree_util.register_dataclass(

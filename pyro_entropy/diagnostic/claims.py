@@ -1,27 +1,28 @@
 """What the theorem claims for each site of a Pyro model: the derivatives that it asks for."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.theory.claims import TOLERANCE, Evidence, MeanEvidence, SiteClaim, explain
+from entropy_core.results.evidence import BatchEvidence, MeanEvidence
+from entropy_core.theory.claims import TOLERANCE, SiteClaim, explain
 from entropy_core.theory.directions import solved_misfit
+from entropy_core.theory.linearised import Linearised, stacked
 from entropy_core.traces.plates import find_data_plate
+from entropy_core.traces.records import Plate, mean_or_total, part_of
 from entropy_core.traces.sites import Pair
-from entropy_core.traces.sums import elbo_terms
+from entropy_core.traces.sums import split_elbo_terms
 from pyro_entropy.diagnostic.linearised import Params, linearise
 from pyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.modes import evaluating
-from pyro_entropy.traces.pairs import (
-    check_reparameterised,
-    enumerating,
-    params_and_pair,
-    trace_pair,
-)
+from pyro_entropy.traces.pairs import Looks, check_reparameterised, reading_params
 from pyro_entropy.traces.terms import all_terms
 
 
@@ -89,65 +90,88 @@ class Explanation:
     def __init__(
         self, model: Callable, guide: Callable, *, num_particles: int, data_plate: str | None
     ) -> None:
-        self.model, self.guide = model, guide
         self.num_particles, self.data_plate = num_particles, data_plate
-        self._drawn: tuple[Callable, Callable, int | float] | None = None
+        self._looks = Looks(model, guide)
+        self._at: list[Linearised] = []
+        self._known: set[str] = set()
         self._evidence = MeanEvidence()
 
     @torch.enable_grad()
     def add(self, call: Arguments) -> None:
-        """Takes in a batch; the first one decides at which draws directions are looked for."""
-        if self._drawn is None:
-            self._params = _params(self.model, self.guide, call)
-            self._drawn = enumerating(self.model, self.guide, *call)
-            self._at = linearise(*self._drawn[:2], self._params, call)
-        model, guide, nesting = self._drawn
-        pairs = (
-            trace_pair(model, guide, *call, max_plate_nesting=nesting)
-            for _ in range(self.num_particles)
-        )
-        found = [_evidence(pair, self._params, self.data_plate) for pair in pairs]
-        self._evidence.add(found, call.num_data)
+        """Takes in a batch.
+
+        The first one, and each one with sites or parameters that none before has had, decides at
+        which draws directions are looked for.
+        """
+        self._looks.start(*call)
+        found = []
+        for _ in range(self.num_particles):
+            with reading_params() as params:
+                pair = self._looks.look()
+            found.append(_evidence(pair, _trained(params), self.data_plate))
+        names = {name for draw in found for name in (*draw.params, *draw.residuals)}
+        if not names <= self._known:
+            self._known |= names
+            trained = _trained(params)
+            self._at.append(linearise(*self._looks.enumerated, trained, call))
+            dtypes = {p.dtype for p in trained.values()}
+            self._eps = max(torch.finfo(dtype).eps for dtype in dtypes)
+        self._evidence.add(found)
 
     def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
-        """The claims, from all batches together."""
-        draws = self._evidence.draws
-        dtype = next(iter(self._params.values())).dtype
-        solved = solved_misfit(torch.finfo(dtype).eps)
-        return explain(self._at, draws, tolerance=tolerance, solved=solved)
+        """The claims, from all batches together.
+
+        Raises:
+            ValueError: If there has been no batch.
+        """
+        if not self._at:
+            raise ValueError(expected("at least one batch", "batches", "none"))
+        at = stacked(self._at)
+        draws = self._evidence.draws(at.arrays)
+        return explain(at, draws, tolerance=tolerance, solved=solved_misfit(self._eps))
 
 
-def _params(model: Callable, guide: Callable, call: Arguments) -> Params:
+def _trained(params: Params) -> Params:
     """The unconstrained parameters that SVI would train."""
-    found, _ = params_and_pair(model, guide, *call)
-    trained = {n: p for n, p in found.items() if p.requires_grad and p.is_floating_point()}
+    trained = {n: p for n, p in params.items() if p.requires_grad and p.is_floating_point()}
     if not trained:
         raise ValueError(expected("parameters that can be trained", "model` and `guide", "none"))
     return trained
 
 
-def _evidence(pair: Pair, params: Params, data_plate: str | None) -> Evidence:
+def _evidence(pair: Pair, params: Params, data_plate: str | None) -> BatchEvidence:
     check_reparameterised(pair.guide)
     pair = all_terms(pair)
-    terms = elbo_terms(pair.records, data_plate)
-    grads: tuple[Tensor | None, ...] = (None,) * len(params)
-    # Where all sites are left out of the sums, nothing is left to differentiate.
-    if isinstance(terms.elbo, Tensor):
-        grads = torch.autograd.grad(terms.elbo, list(params.values()), allow_unused=True)
-    flat = [
-        torch.zeros_like(p) if g is None else g for p, g in zip(params.values(), grads, strict=True)
-    ]
-    return Evidence(
-        torch.cat([g.flatten() for g in flat]).double().cpu().numpy(),
-        {name: value.item() for name, value in terms.residuals.items()},
-        {name: value.item() for name, value in _base_measures(pair, data_plate).items()},
-        dict(pair.untreated),
+    plate = find_data_plate(pair.records, data_plate)
+    parts = split_elbo_terms(pair.records, data_plate)
+    gradients = [_gradient(terms.elbo, list(params.values())) for terms in parts]
+    residuals: dict[str, np.ndarray] = {}
+    for terms, unit in zip(parts, np.eye(2), strict=True):
+        residuals |= {name: value.item() * unit for name, value in terms.residuals.items()}
+    return BatchEvidence(
+        {name: np.stack(pair) for name, *pair in zip(params, *gradients, strict=True)},
+        residuals,
+        _base_measures(pair, plate),
+        pair.untreated,
+        tuple(params),
+        plate,
     )
 
 
-def _base_measures(pair: Pair, data_plate: str | None) -> dict[str, Tensor]:
+def _gradient(value: Any, params: list[Tensor]) -> list[np.ndarray]:
+    grads: tuple[Tensor | None, ...] = (None,) * len(params)
+    # Where all sites are left out of a sum, nothing is left to differentiate.
+    if isinstance(value, Tensor) and value.requires_grad:
+        grads = torch.autograd.grad(value, params, allow_unused=True, retain_graph=True)
+    found = zip(params, grads, strict=True)
+    return [
+        to_numpy((torch.zeros_like(p) if g is None else g).double().flatten()) for p, g in found
+    ]
+
+
+def _base_measures(pair: Pair, plate: Plate | None) -> dict[str, np.ndarray]:
     """`E_q[log h(v)] - E_q E_p[log h]` of the sites whose base measure is not constant."""
-    plate, found = find_data_plate(pair.records, data_plate), {}
+    found = {}
     for record in pair.records:
         if record.role not in ("prior", "decoder"):
             continue
@@ -157,5 +181,6 @@ def _base_measures(pair: Pair, data_plate: str | None) -> dict[str, Tensor]:
             values = site.spread(at_draw - mean)
             if pair.enumeration is not None:
                 values = pair.enumeration.mean(values, site.places)
-            found[record.name] = record.total(values) / (plate.full_size if plate else 1)
+            total = mean_or_total(record, values, plate).item()
+            found[record.name] = total * part_of(record, plate)
     return found

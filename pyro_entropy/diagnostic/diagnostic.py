@@ -24,7 +24,7 @@ from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.latents import latent_terms
 from pyro_entropy.traces.modes import evaluating
-from pyro_entropy.traces.pairs import enumerating, pair_of, trace_pair
+from pyro_entropy.traces.pairs import Looks, pair_of
 from pyro_entropy.traces.terms import all_terms
 
 
@@ -96,7 +96,7 @@ class EntropySumDiagnostic:
         Args:
             batches: A tensor whose first dimension is that of the data points, or an iterable of
                 batches: tensors, or the arguments of model and guide: a tuple, a
-            dictionary of those by name, or a tuple of both.
+                dictionary of those by name, or a tuple of both.
             batch_size: How many data points to look at together, where `batches` is a tensor.
             explain: Whether the report says what the theorem claims for each site, as
                 `explain_residuals` does; the pass then draws as often again, with gradients.
@@ -171,19 +171,14 @@ class EntropySumDiagnostic:
     def _accumulate(
         self, batches: Tensor | Iterable, batch_size: int, also: Callable[[Arguments], None] | None
     ) -> Accumulator:
-        sums, drawn = Accumulator(self.thresholds.kl_epsilon), None
+        sums, looks = Accumulator(self.thresholds.kl_epsilon), Looks(self.model, self.guide)
         with evaluating(self.model, self.guide):
             for call in arguments_of(batches, batch_size):
-                drawn = drawn or enumerating(self.model, self.guide, *call)
-                sums.add([self._particle(*drawn, call) for _ in range(self.num_particles)])
+                looks.start(*call)
+                sums.add([self._read(looks.look()) for _ in range(self.num_particles)])
                 if also:
                     also(call)
         return sums
-
-    def _particle(
-        self, model: Callable, guide: Callable, max_plate_nesting: int | float, call: Arguments
-    ) -> TraceTerms:
-        return self._read(trace_pair(model, guide, *call, max_plate_nesting=max_plate_nesting))
 
     def _read(self, pair: Pair) -> TraceTerms:
         pair = all_terms(pair, closed_form=self.closed_form, entropy_samples=self.entropy_samples)

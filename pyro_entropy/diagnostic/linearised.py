@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Laplace, MultivariateNormal, Normal
 
 from entropy_core.arguments import Arguments
-from entropy_core.theory.claims import Linearised
 from entropy_core.theory.directions import Array, Jacobian, sampled_rows
+from entropy_core.theory.linearised import Linearised
 from entropy_core.theory.rows import RowReader, Rows, natural_targets, read_rows, rescalings
 from pyro_entropy.entropies.families import belongs_to
 from pyro_entropy.entropies.natural import natural_parameters, parameters_of

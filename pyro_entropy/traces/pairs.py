@@ -4,7 +4,8 @@ What must hold for every look at a pair stands here: the host's own way of runni
 that are messengers too, evaluation mode, one subsample for several draws.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pyro
@@ -128,19 +129,19 @@ def check_reparameterised(guide: Mapping[str, Site]) -> None:
             raise NotImplementedError(expected("reparameterised draws", "guide", got))
 
 
-def params_and_pair(
-    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Tensor], Pair]:
-    """The unconstrained parameters that a run reads from Pyro's store, and the run itself."""
+@contextmanager
+def reading_params() -> Iterator[dict[str, Tensor]]:
+    """Collects the unconstrained parameters that runs inside read from Pyro's store, by name."""
+    found: dict[str, Tensor] = {}
     with poutine.trace(param_only=True) as capture:
-        pair = run_pair(model, guide, args, kwargs)
+        yield found
     nodes: dict[str, Any] = capture.trace.nodes
-    return {name: message["value"].unconstrained() for name, message in nodes.items()}, pair
+    found.update((name, message["value"].unconstrained()) for name, message in nodes.items())
 
 
 def leaves_of(pair: Pair) -> list[Tensor]:
     """The tensors with `requires_grad` that the densities and draws of a pair depend on."""
-    sites = [*pair.model.values(), *pair.guide.values()]
+    sites = _sites(pair)
     outputs = [t for s in sites for t in (s.log_prob, s.value) if t.requires_grad]
     leaves = {id(t): t for t in outputs if t.grad_fn is None}
     nodes: list[Any] = [t.grad_fn for t in outputs if t.grad_fn is not None]
@@ -178,12 +179,54 @@ def enumerating(
     with poutine.block():
         pair = run_pair(model, guide, args, kwargs)
     set_rng_state(state)
-    sites = [*pair.model.values(), *pair.guide.values()]
+    sites = _sites(pair)
     if not any(site.wants_enumeration for site in sites):
         return model, guide, NO_LIMIT
     nesting = -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
     # The model keeps clear of the dimensions that the guide has taken.
     return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
+
+
+class Looks:
+    """Runs a pair batch by batch, with all values of the sites that ask for them.
+
+    Which sites do may differ between batches.
+
+    Args:
+        model: The model.
+        guide: The guide.
+    """
+
+    def __init__(self, model: Callable, guide: Callable) -> None:
+        self._plain = model, guide
+        self._drawn: tuple[Callable, Callable, int | float] | None = None
+
+    def start(self, args: tuple, kwargs: Mapping[str, Any]) -> None:
+        """Turns to a batch."""
+        self._args, self._kwargs = args, kwargs
+        # Where nothing has asked so far, the first look at the batch tells.
+        if self._drawn is None or self._drawn[2] != NO_LIMIT:
+            self._drawn = enumerating(*self._plain, args, kwargs)
+
+    @property
+    def enumerated(self) -> tuple[Callable, Callable]:
+        """The model and guide, as they draw for this batch."""
+        assert self._drawn is not None
+        return self._drawn[:2]
+
+    def look(self) -> Pair:
+        """Runs both."""
+        assert self._drawn is not None
+        model, guide, nesting = self._drawn
+        pair = trace_pair(model, guide, self._args, self._kwargs, max_plate_nesting=nesting)
+        if nesting == NO_LIMIT and any(site.wants_enumeration for site in _sites(pair)):
+            self._drawn = enumerating(*self._plain, self._args, self._kwargs)
+            return self.look()
+        return pair
+
+
+def _sites(pair: Pair) -> list[Site]:
+    return [*pair.model.values(), *pair.guide.values()]
 
 
 def _pair_of(model_trace: Trace, guide_trace: Trace, rows: Mapping[str, Tensor]) -> Pair:

@@ -78,18 +78,19 @@ class Site(BaseSite):
             shape: That of its log-probabilities.
 
         Returns:
-            Counts of plate elements, or of the entries of each where a mask tells them apart;
-            `None` for the second where there is no mask.
+            Counts over all plates and dimensions; `None` for the second where there is no mask.
         """
         inner, inside = masks_of(self.fn)
         masks = (*(((self.mask, 0),) if self.mask is not None else ()), *inner)
+        num_elements = math.prod((*shape, *self.fn.event_shape))
         if not masks:
-            return math.prod(shape), None
+            return num_elements, None
         shown = torch.ones((*shape, *inside), dtype=torch.bool)
         for mask, depth in masks:
             mask = torch.as_tensor(mask, dtype=torch.bool).cpu()
             shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-        return shown.numel(), shown.sum()
+        # Where no mask tells the dimensions of a draw apart, they are hidden together.
+        return num_elements, shown.sum() * (num_elements // max(shown.numel(), 1))
 
     def holding(self, value: Tensor) -> "Site":
         """The site with another value in its draw's place."""

@@ -19,7 +19,7 @@ from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import check_observations
 from pyro_entropy.traces.modes import evaluating, modules_of
-from pyro_entropy.traces.pairs import leaves_of, params_and_pair
+from pyro_entropy.traces.pairs import leaves_of, reading_params, run_pair
 
 
 class FitResult(NamedTuple):
@@ -145,7 +145,8 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
             parameter of the store.
     """
     with evaluating(model, guide), torch.enable_grad():
-        trained, pair = params_and_pair(model, guide, args)
+        with reading_params() as trained:
+            pair = run_pair(model, guide, args)
         known = {id(t) for t in [*trained.values(), *(a for a in args if isinstance(a, Tensor))]}
         leaves = [leaf for leaf in leaves_of(pair) if id(leaf) not in known]
     if leaves:

@@ -36,7 +36,11 @@ HOST_NAMES = {
         "UnitNormLinear.unit_weight",  # NumPyro's modules do not hold their weights
         "to_numpy",  # JAX's arrays become NumPy's by themselves
         "check_param_store",  # NumPyro has no store
-        "params_and_pair",
+        "reading_params",
+        "Looks",  # one run tells how the next ones draw; in NumPyro two are compiled as one
+        "Looks.start",
+        "Looks.enumerated",
+        "Looks.look",
         "leaves_of",
         "modules_of",
         "run_pair",  # NumPyro computes densities where they are asked for
@@ -176,6 +180,7 @@ def test_classes_and_modules_have_the_same_first_sentence(file):
             .replace("numpyro", "pyro")
             for node in nodes
             if not getattr(node, "name", "").startswith("_")
+            and getattr(node, "name", "") not in HOST_NAMES["pyro"] | HOST_NAMES["numpyro"]
         ]
 
     left, right = sentences(PYRO), sentences(NUMPYRO)

@@ -31,9 +31,12 @@ def gaussian_report(ratio, *, prior_residual=0.0, plates=(DATA,), known=True, ma
         site("x", "decoder", row(term), row(entropy), plates),
     ]
     if known:
-        shown = np.array(N - 1) if masked else None
         sites = [
-            replace(s, num_dims=dims, num_elements=N, num_observed=shown)
+            replace(
+                s,
+                num_elements=N * dims,
+                num_observed=np.array((N - 1) * dims) if masked else None,
+            )
             for s, dims in zip(sites, (H, H, D), strict=True)
         ]
     latents = [LatentTerms("z", *(np.full((N, H), v) for v in (0.2, 1.4, 0.9, 0.0)))]

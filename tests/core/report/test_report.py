@@ -154,6 +154,7 @@ def test_attributes_are_those_of_arviz_and_say_what_was_done():
     age = datetime.now(UTC) - datetime.fromisoformat(attrs.pop("created_at"))
     assert timedelta() <= age < timedelta(minutes=5)
     assert attrs == {
+        "left_out": "{}",
         "inference_library": "numpy",
         "inference_library_version": np.__version__,
         "units": "nats per data point",
@@ -281,11 +282,9 @@ def test_sites_know_the_dimensions_of_a_data_point():
     """Of all elements within the data plate; not where a mask hides some, or outside of it."""
     inner = Plate("inner", -2, 5, 5)
     sites = [
-        replace(in_plates("x", "decoder", DATA, inner), num_dims=4, num_elements=15),
-        replace(
-            in_plates("y", "decoder", DATA), num_dims=4, num_elements=3, num_observed=np.array(2)
-        ),
-        replace(in_plates("w", "prior"), num_dims=4, num_elements=1),
+        replace(in_plates("x", "decoder", DATA, inner), num_elements=60),
+        replace(in_plates("y", "decoder", DATA), num_elements=12, num_observed=np.array(8)),
+        replace(in_plates("w", "prior"), num_elements=4),
     ]
     assert report_of([trace(sites)]).sites()["num_dims"].tolist() == [20, 0, 0]
 

@@ -69,7 +69,7 @@ def assert_same(sums: Accumulator, other: Accumulator) -> None:
             assert_allclose(values, getattr(other.latents[name], part), err_msg=part, rtol=1e-9)
     for name in ("num_data", "num_particles", "untreated", "data_plate"):
         assert getattr(sums, name) == getattr(other, name)
-    assert [(s.name, s.role) for s in sums.sites] == [(s.name, s.role) for s in other.sites]
+    assert sums.sites == other.sites
 
 
 @pytest.mark.parametrize("batches", [[slice(0, 20)], UNEVEN], ids=["one", "uneven"])
@@ -144,13 +144,15 @@ def test_merging_leaves_the_other_pass_as_it_was():
         assert_same(part, old)
 
 
-def test_merging_different_models_is_refused_before_anything_changes():
+def test_merging_with_a_whole_data_set_is_refused_before_anything_changes():
     sums, other = in_batches(draw(), *UNEVEN), Accumulator()
     other.add([trace([site("y", "decoder", np.ones(3), np.ones(3))])])
     before = deepcopy(sums)
-    with pytest.raises(ValueError, match=r"expected the same sites for `other`; got .*'y'"):
+    with pytest.raises(ValueError, match="a plate that holds all data for `other`; got none"):
         sums.merge(other)
     assert_same(sums, before)
+    with pytest.raises(ValueError, match=r"one batch of all the data, .* for `batches`"):
+        other.add(traces(draw()))
 
 
 def test_latents_without_a_mean_have_no_variance_of_it():
@@ -197,7 +199,7 @@ def test_the_standard_error_covers_the_true_mean():
             # The mean of independent noise over a batch shrinks, that of shared noise does not.
             noise = shared + own / len(of_batch) ** 0.5
             moments.add(np.outer(of_batch.mean() + noise, [1.0, 0.0]), len(of_batch))
-        mean, error = moments.estimate(sum(sizes))
+        mean, error = moments.estimate(sum(sizes), sum(sizes))
         covered += abs(mean - truth.mean()) < 2 * error
     # Normal: 0.954; t with the 19 degrees of freedom of a single batch: 0.940. The standard error
     # of the fraction itself is 0.005.
@@ -237,7 +239,7 @@ def test_what_is_outside_the_data_plate_has_totals_of_its_own():
         ]
 
     sums = accumulated(*map(batch, UNEVEN[1:]))
-    w, x = sums.sites
+    w, x = sums.sites.values()
     assert (sums.is_global(w), sums.is_global(x)) == (True, False)
     mean = terms.mean(0)
     assert_allclose(sums.estimate_total(("term", "prior", "w"))[0], mean[0], **TOLERANCE)
@@ -253,7 +255,7 @@ def test_what_is_outside_the_data_plate_has_totals_of_its_own():
 
 def test_without_a_data_plate_nothing_is_global():
     sums = accumulated(traces(draw(), in_plate=False))
-    assert not any(sums.is_global(site) for site in sums.sites)
+    assert not any(sums.is_global(site) for site in sums.sites.values())
 
 
 def test_observed_elements_add_up_over_batches_and_passes():
@@ -265,9 +267,13 @@ def test_observed_elements_add_up_over_batches_and_passes():
 
     sums = accumulated(batch([3, 3]), batch([5, 7]))
     sums.merge(accumulated(batch([2])))
-    assert sums.observed.keys() == {("decoder", "x")}
-    observed = sums.observed["decoder", "x"]
-    assert (observed.shown, observed.elements) == (3 + 6 + 2, 24)
+    x = sums.sites["decoder", "x"]
+    assert (x.shown, x.elements) == (3 + 6 + 2, 24)
+    assert sums.sites["prior", "z"].observed == 1
+    # A batch without a mask shows all that it has.
+    bare = site("x", "decoder", np.ones(4), np.ones(4), [Plate("data", -1, 4, 4)])
+    sums.add([trace([replace(bare, num_elements=8)])])
+    assert sums.sites["decoder", "x"].observed == (11 + 8) / 32
 
 
 def test_one_subsample_stands_for_all_data():
@@ -286,7 +292,7 @@ def test_a_draw_that_all_data_share_moves_both_parts_together():
     # The global site's term is minus what its draw adds to the data: the sum has no error at all.
     noise, moments = np.random.default_rng(0).normal(size=50), Moments()
     moments.add(np.stack([3.0 + noise, 5.0 - 20 * noise], 1), 20)
-    mean, error = moments.estimate(20)
+    mean, error = moments.estimate(20, 20)
     assert_allclose(mean, 3.25, **TOLERANCE)
     assert error < 1e-8
 

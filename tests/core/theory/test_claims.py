@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from entropy_core.report import EntropyReport
-from entropy_core.theory.claims import Evidence, Linearised, MeanEvidence, SiteClaim, explain
+from entropy_core.results.evidence import BatchEvidence, MeanEvidence
+from entropy_core.theory.claims import Evidence, SiteClaim, explain
 from entropy_core.theory.directions import Direction, Jacobian, sampled_rows, search
+from entropy_core.theory.linearised import Linearised, stacked
+from entropy_core.traces.records import Plate
 from tests.core.report.test_report import report
 
 RNG = np.random.default_rng(0)
@@ -137,15 +140,87 @@ def test_without_all_sites_there_is_no_claim():
 
 
 def test_batches_count_by_their_data_points():
-    left = Evidence(np.array([1.0]), {"a": 1.0}, {"a": 0.0}, {})
-    right = Evidence(np.array([5.0]), {"a": 3.0}, {"a": 2.0}, {})
+    def batch(size, gradient, residual, measure):
+        plate = Plate("data", -1, size, size)
+        parts = [{"a": np.array([value, 0.0])} for value in (residual, measure)]
+        return BatchEvidence({"p": np.array([[gradient], [0.0]])}, *parts, (), ("p",), plate)
+
     evidence = MeanEvidence()
-    evidence.add([left], 3)
-    evidence.add([right], 1)
-    (mean,) = evidence.draws
+    evidence.add([batch(3, 1.0, 1.0, 0.0)])
+    evidence.add([batch(1, 5.0, 3.0, 2.0)])
+    (mean,) = evidence.draws({"p": np.zeros(1)})
     np.testing.assert_allclose(mean.gradient, [2.0])
     assert mean.residuals == {"a": 1.5}
     assert mean.base_measures == {"a": 0.5}
+
+
+@pytest.mark.parametrize("full_size", [None, 50])
+def test_what_is_outside_the_data_plate_counts_once(full_size):
+    """However many batches there are; what a batch lacks adds nothing."""
+    evidence = MeanEvidence()
+    for size, names in ((6, "ab"), (2, "a"), (2, "b")):
+        plate = Plate("data", -1, size, full_size or size)
+        residuals = {"a": np.array([3.0, 0.0]), "b": np.array([0.0, 7.0])}
+        found = {name: residuals[name] for name in names}
+        gradient = {"p": np.array([[1.0], [20.0]])} | ({"q": np.ones((2, 2))} if size == 6 else {})
+        evidence.add([BatchEvidence(gradient, found, {}, (), tuple(gradient), plate)])
+    (mean,) = evidence.draws({"q": np.zeros(2), "p": np.zeros(1)})
+    num = full_size or 10
+    assert mean.residuals == pytest.approx({"a": 3 * 8 / 10, "b": 7 * 8 / 10 / num})
+    q = (6 + 6 / num) / 10
+    np.testing.assert_allclose(mean.gradient, [q, q, 1 + 20 / num])
+
+
+def test_evidence_without_a_data_plate_is_of_one_batch():
+    evidence = MeanEvidence()
+    evidence.add([BatchEvidence({}, {"a": np.array([2.0, 0.0])}, {}, (), (), None)])
+    (mean,) = evidence.draws({"p": np.zeros(1)})
+    assert mean.residuals == {"a": 2.0}
+    with pytest.raises(ValueError, match=r"one batch of all the data, .* for `batches`"):
+        evidence.add([BatchEvidence({}, {}, {}, (), (), None)])
+    with pytest.raises(ValueError, match="expected at least one batch for `batches`; got none"):
+        MeanEvidence().draws({})
+
+
+def test_stacked_batches_are_one_system():
+    """A direction has to do in every batch what its site asks for, whatever names each has."""
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((8, 3)), rng.standard_normal((6, 2))
+    first = Linearised(
+        ["a", "b"],
+        {"p": np.ones(2), "q": np.array(1.0)},
+        jacobian_of(left),
+        {"a": left[:, 0], "b": left[:, 1]},
+        {"b": (left[:, 2], 2.0)},
+        {},
+    )
+    second = Linearised(
+        ["b", "c"],
+        {"q": np.array(1.0), "r": np.array(1.0)},
+        jacobian_of(right),
+        {"c": right[:, 1]},
+        {"b": (right[:, 0], 2.0), "c": (right[:, 0], 1.0)},
+        {"b": "why"},
+    )
+    whole = stacked([first, second])
+    matrix = np.zeros((14, 4))
+    matrix[:8, :3], matrix[8:, 2:] = left, right
+    direction, weights = rng.standard_normal(4), rng.standard_normal(14)
+    np.testing.assert_allclose(whole.jacobian.jvp(direction), matrix @ direction)
+    np.testing.assert_allclose(whole.jacobian.vjp(weights), matrix.T @ weights)
+    assert (whole.sites, list(whole.arrays), whole.reasons) == (
+        ["a", "b", "c"],
+        ["p", "q", "r"],
+        {"b": "why"},
+    )
+    # Natural parameters that a batch does not know are not zero there.
+    assert whole.natural.keys() == {"a", "c"}
+    np.testing.assert_allclose(whole.natural["a"], np.append(left[:, 0], np.zeros(6)))
+    np.testing.assert_allclose(whole.natural["c"], np.append(np.zeros(8), right[:, 1]))
+    rows, power = whole.rescaling["b"]
+    np.testing.assert_allclose(rows, np.append(left[:, 2], right[:, 0]))
+    assert power == 2.0
+    assert stacked([first]) is first
 
 
 def test_sites_that_share_a_parameter():

@@ -182,8 +182,9 @@ def test_observed_elements_are_counted_under_masks_of_a_handler():
     records, _ = records_of("deep Markov model")
     for t in range(3):
         for key in (("decoder", f"x_{t}"), ("prior", f"z_{t}"), ("encoder", f"z_{t}")):
-            assert records[key].num_elements == 5
-            assert records[key].num_observed == (t < LENGTHS).sum()
+            dims = records[key].num_elements // 5
+            assert dims == {"x": 4, "z": 2}[key[1][0]]
+            assert records[key].num_observed == (t < LENGTHS).sum() * dims
 
 
 def test_observed_elements_are_counted_under_masks():

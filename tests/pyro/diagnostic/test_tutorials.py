@@ -162,8 +162,9 @@ def test_observed_elements_are_counted_under_masks():
     records, _ = records_of("deep Markov model")
     for t in range(3):
         for key in (("decoder", f"x_{t}"), ("prior", f"z_{t}"), ("encoder", f"z_{t}")):
-            assert records[key].num_elements == 5
-            assert records[key].num_observed == (t < LENGTHS).sum()
+            dims = records[key].num_elements // 5
+            assert dims == {"x": 4, "z": 2}[key[1][0]]
+            assert records[key].num_observed == (t < LENGTHS).sum() * dims
     records, untreated = records_of("missing values")
     assert records["decoder", "x_observed"].num_observed == 4
     assert records["prior", "x_unobserved"].num_observed == 2

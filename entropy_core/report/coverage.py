@@ -1,0 +1,53 @@
+"""What the sums of a report are over: sites that no sum holds, sites that some batches lack."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from entropy_core.results.data import ReportData
+
+MAX_NAMES = 6
+
+
+def on_missing_sites(report: ReportData) -> list[str]:
+    """That the ELBO and the entropy sum are without some sites, in all data points or in some."""
+    num_data, found = report.attrs["num_data"], []
+    for names, count in _by_count(report.left_out):
+        part = "" if count >= num_data else f"In {count:,} of {report.size} the "
+        found.append(
+            f"{part or 'The '}ELBO and the entropy sum are without {names}, which could not be "
+            "treated."
+        )
+    return found
+
+
+def on_parts_of_the_data(report: ReportData) -> list[str]:
+    """That some batches lack a site, so that its values are means in which they count zero."""
+    sites = report.sites()
+    # Not every saved report has it.
+    if "num_data" not in sites:
+        return []
+    counts: dict[str, int] = {}
+    for in_guide, rows in sites.groupby(sites["role"].isin(("encoder", "guide factor"))):
+        # A site may be observed in some batches and drawn in others.
+        found = rows.groupby("site_name", sort=False)["num_data"].sum()
+        counts |= {n: int(c) for n, c in found.items() if not (in_guide and n in counts)}
+    counts = {name: c for name, c in counts.items() if c < report.attrs["num_data"]}
+    return [
+        f"Only {count:,} of {report.size} {'has' if count == 1 else 'have'} {names}: in the means "
+        "over all data the others count zero."
+        for names, count in _by_count(counts)
+    ]
+
+
+def listed(labels: Sequence[str] | pd.Index) -> str:
+    """Names as a part of a sentence, the first few of many."""
+    shown = ", ".join(labels[:MAX_NAMES])
+    return shown if len(labels) <= MAX_NAMES else f"{shown} and {len(labels) - MAX_NAMES} more"
+
+
+def _by_count(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return [
+        (listed([f"'{name}'" for name, other in counts.items() if other == count]), int(count))
+        for count in dict.fromkeys(counts.values())
+    ]

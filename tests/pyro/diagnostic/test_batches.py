@@ -1,0 +1,254 @@
+"""Batches that differ: in their sites, enumeration, masks and sizes; none decides for the others."""
+
+from itertools import permutations
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+
+from pyro_entropy import EntropySumDiagnostic, explain_residuals
+from tests.support.helpers import IDENTITY, PARITY
+from tests.support.sums import assert_same_report
+
+D64 = torch.float64
+
+
+class Tied(dist.Normal):
+    """Draws with the noise of their data points, whichever batch these are in."""
+
+    def __init__(self, loc, scale, noise):
+        self.noise = noise
+        super().__init__(loc, scale)
+
+    def expand(self, batch_shape, _instance=None):
+        return Tied(*(part.expand(batch_shape) for part in (self.loc, self.scale, self.noise)))
+
+    def rsample(self, sample_shape=()):
+        return self.loc + self.scale * self.noise
+
+
+def tensor(values):
+    return torch.tensor(values, dtype=D64)
+
+
+def model(x, noise, y=None, mask=None):
+    """Labels for some, a mask for some, and as many steps as the data have."""
+    spread = pyro.param("spread", tensor(1.0), constraint=dist.constraints.positive)
+    w = pyro.sample("w", dist.Normal(tensor(0.0), 2.0))
+    with pyro.plate("data", len(x)):
+        for t in range(x.shape[1]):
+            z = pyro.sample(f"z_{t}", dist.Normal(tensor(0.0), 1.0))
+            with poutine.mask(mask=True if mask is None else mask):
+                pyro.sample(f"x_{t}", dist.Normal(w * z, spread), obs=x[:, t])
+        if y is not None:
+            scale = pyro.param("label_scale", tensor(2.0), constraint=dist.constraints.positive)
+            pyro.sample("y", dist.Normal(z, scale), obs=y)
+
+
+def guide(x, noise, y=None, mask=None):
+    slope = pyro.param("slope", tensor(0.4))
+    pyro.sample("w", Tied(tensor(1.0), tensor(0.5), tensor(0.3)))
+    with pyro.plate("data", len(x)):
+        for t in range(x.shape[1]):
+            pyro.sample(f"z_{t}", Tied(slope * x[:, t], tensor(0.7), noise[:, t]))
+
+
+def data():
+    rng = np.random.default_rng(0)
+    x, noise = tensor(2 * rng.normal(size=(12, 3))), tensor(rng.normal(size=(12, 3)))
+    y, mask = tensor(rng.normal(size=5)), torch.arange(4) < 3
+    return [
+        (x[:5, :2], noise[:5, :2], y),
+        (x[5:9, :2], noise[5:9, :2], None, mask),
+        (x[9:], noise[9:]),
+    ]
+
+
+def test_neither_order_nor_merging_changes_a_report():
+    diagnostic = EntropySumDiagnostic(model, guide, num_particles=1)
+    whole = diagnostic.run(data())
+    sites = whole.sites()
+    residuals = sites["residual"].where(sites["per"] == "data point", sites["residual"] / 12)
+    assert residuals.sum() == pytest.approx(whole["gap"], rel=IDENTITY)
+    counts = sites["num_data"][["decoder y", "decoder x_1", "prior z_2", "prior w"]]
+    assert counts.tolist() == [5, 12, 3, 12]
+    assert sites.loc["decoder x_0", "observed"] == pytest.approx(11 / 12)
+    for batches in permutations(data()):
+        assert_same_report(diagnostic.run(batches), whole)
+        sums = diagnostic.accumulate(batches[:1])
+        sums.merge(diagnostic.accumulate(batches[1:]))
+        assert_same_report(diagnostic.report(sums), whole)
+
+
+def test_the_elbo_is_that_of_each_batch_by_its_data_points():
+    """A site outside the data plate counts once."""
+    whole = EntropySumDiagnostic(model, guide, num_particles=1).run(data())
+    total = 0.0
+    for batch in data():
+        pair = EntropySumDiagnostic(model, guide, num_particles=1).run([batch])
+        rows = pair.sites()
+        shared = rows[rows["per"] == "data set"]["term"].sum()
+        total += len(batch[0]) * pair["elbo"] - shared
+    assert whole["elbo"] == pytest.approx((total + shared) / 12, rel=IDENTITY)
+
+
+def test_cuts_change_nothing():
+    diagnostic = EntropySumDiagnostic(model, guide, num_particles=1)
+    cut = [
+        tuple(None if arg is None else arg[rows] for arg in batch)
+        for batch in data()
+        for rows in (slice(0, 1), slice(1, None))
+    ]
+    assert_same_report(diagnostic.run(cut), diagnostic.run(data()))
+
+
+def test_claims_are_over_the_batches_that_have_the_site():
+    """The first one decides nothing: a site or a parameter that it lacks has its claim."""
+    found = []
+    for batches in permutations(data()):
+        pyro.set_rng_seed(0)
+        claims = explain_residuals(model, guide, batches)
+        found.append({c.sites: (c.residual, c.gradient_part, c.verdict) for c in claims})
+    whole = EntropySumDiagnostic(model, guide, num_particles=1).run(data())
+    residuals = whole.summary()["mean"]
+    assert found[0]["y",][0] == pytest.approx(residuals["residual of y"], rel=IDENTITY)
+    assert found[0]["y",][1] == pytest.approx(found[0]["y",][0], rel=PARITY)
+    assert found[0]["y",][2] == "not converged"
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for sites, (residual, part, verdict) in other.items():
+            assert residual == pytest.approx(found[0][sites][0], rel=IDENTITY)
+            assert verdict == found[0][sites][2]
+            if verdict == "not converged":
+                assert part == pytest.approx(found[0][sites][1], rel=PARITY)
+
+
+def labelled(x, c=None):
+    with pyro.plate("data", len(x)):
+        c = pyro.sample("c", dist.Bernoulli(tensor(0.3)), obs=c)
+        pyro.sample("x", dist.Normal(c, 1.0), obs=x)
+
+
+def label_guide(x, c=None):
+    if c is None:
+        with pyro.plate("data", len(x)):
+            q = dist.Bernoulli(torch.sigmoid(x))
+            pyro.sample("c", q, infer={"enumerate": "parallel"})
+
+
+def test_a_site_may_be_enumerated_in_some_batches():
+    x, c = tensor([0.5, -1.0, 2.0]), tensor([1.0, 0.0])
+    batches = [(x[:2], c), (x,)]
+    diagnostic = EntropySumDiagnostic(labelled, label_guide, num_particles=1)
+    reports = [diagnostic.run(order) for order in permutations(batches)]
+    assert_same_report(*reports)
+    # By hand: an exact average over both values where there is no label.
+    q, normal = torch.sigmoid(x), dist.Normal(tensor(0.0), 1.0)
+    prior, log_lik = tensor([0.7, 0.3]).log(), torch.stack([normal.log_prob(x - v) for v in (0, 1)])
+    weights = torch.stack([1 - q, q])
+    free = (weights * (prior[:, None] + log_lik - weights.log())).sum()
+    known = (prior[c.long()] + normal.log_prob(x[:2] - c)).sum()
+    assert reports[0]["elbo"] == pytest.approx(((free + known) / 5).item(), rel=IDENTITY)
+    assert reports[0].sites().loc["encoder c", "num_data"] == 3
+    assert {"residual of c (prior)", "residual of c (decoder)"} < {*reports[0].summary().index}
+    # Drawn or observed, all of them have it.
+    assert not any(finding.startswith("Only") for finding in reports[0].findings())
+
+
+def test_draws_may_differ_too():
+    """A site that some draws have adds to the mean as often as it is there."""
+
+    def chance(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(tensor(0.0), 1.0))
+            if torch.rand(()) < 0.5:
+                pyro.factor("now and then", 3.0 + 0 * z)
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def half(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", Tied(x, tensor(1.0), tensor(0.0)))
+
+    pyro.set_rng_seed(0)
+    report = EntropySumDiagnostic(chance, half, num_particles=40).run([tensor([1.0, 2.0])])
+    row = report.sites().loc["factor now and then"]
+    assert 0 < row["term"] < 3
+    assert row["term"] * 40 / 3 == pytest.approx(round(row["term"] * 40 / 3))
+    assert row["term_mcse"] == pytest.approx(
+        3 * np.sqrt(row["term"] / 3 * (1 - row["term"] / 3) / 39)
+    )
+
+
+def test_plates_of_their_own_for_each_kind_of_batch():
+    def kinds(x, plate):
+        with pyro.plate(plate, len(x)):
+            z = pyro.sample("z", dist.Normal(tensor(0.0), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def mean(x, plate):
+        with pyro.plate(plate, len(x)):
+            pyro.sample("z", Tied(x / 2, tensor(0.5), 0 * x))
+
+    x = tensor([1.0, -2.0, 0.5, 3.0])
+    diagnostic = EntropySumDiagnostic(kinds, mean, num_particles=1)
+    batches = [(x[:1], "labelled"), (x[1:], "unlabelled")]
+    whole = diagnostic.run([(x, "all")])
+    for order in permutations(batches):
+        report = diagnostic.run(order)
+        assert report["elbo"] == pytest.approx(whole["elbo"], rel=IDENTITY)
+        assert report.size == "4 data points"
+        assert report.attrs["data_plate"] == "labelled, unlabelled"
+
+
+def test_rows_of_latents_are_over_the_batches_that_have_them():
+    def plain(x):
+        with pyro.plate("data", len(x)):
+            for t in range(x.shape[1]):
+                pyro.sample(f"z_{t}", dist.Normal(x[:, t] / 2, tensor(0.5)))
+
+    def steps(x):
+        model(x, None)
+
+    def with_weight(x):
+        pyro.sample("w", dist.Normal(tensor(1.0), tensor(0.5)))
+        plain(x)
+
+    batches = [batch[0] for batch in data()]
+    diagnostic = EntropySumDiagnostic(steps, with_weight, num_particles=1)
+    rows = diagnostic.run(batches).latents()
+    alone = diagnostic.run(batches[2:]).latents().loc["z_2[0]"]
+    assert rows.loc["z_2[0]"].equals(alone)
+    assert rows["num_data"].to_dict() == {"z_0[0]": 12, "z_1[0]": 12, "z_2[0]": 3}
+    other = diagnostic.run(batches[::-1]).latents()
+    for name in ("kl", "variance_of_mean", "encoder_entropy"):
+        np.testing.assert_allclose(other.loc[rows.index, name], rows[name], rtol=1e-12)
+
+
+def test_latents_of_other_widths_have_no_rows():
+    def wide(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def mean(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 1.0).to_event(1))
+
+    x = data()[0][0]
+    reports = [
+        EntropySumDiagnostic(wide, mean, num_particles=1).run(order)
+        for order in permutations([x, x[:, :1]])
+    ]
+    for report in reports:
+        assert report.latents().empty
+        assert report.untreated == {"z": "its number of dimensions differs between batches"}
+        assert report.sites()["num_dims"].tolist() == [0, 0, 0]
+
+
+def test_the_report_says_which_sites_some_batches_lack():
+    steps, label, *_ = EntropySumDiagnostic(model, guide).run(data()).findings()
+    assert steps.startswith("Only 3 of 12 data points have 'z_2', 'x_2': in the means over all")
+    assert label.startswith("Only 5 of 12 data points have 'y': in the means over all data the")
