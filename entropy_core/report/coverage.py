@@ -31,7 +31,8 @@ def on_parts_of_the_data(report: ReportData) -> list[str]:
     for in_guide, rows in sites.groupby(sites["role"].isin(("encoder", "guide factor"))):
         # A site may be observed in some batches and drawn in others.
         found = rows.groupby("site_name", sort=False)["num_data"].sum()
-        counts |= {n: int(c) for n, c in found.items() if not (in_guide and n in counts)}
+        pairs = [(str(name), int(count)) for name, count in found.items()]
+        counts |= {name: c for name, c in pairs if not (in_guide and name in counts)}
     counts = {name: c for name, c in counts.items() if c < report.attrs["num_data"]}
     return [
         f"Only {count:,} of {report.size} {'has' if count == 1 else 'have'} {names}: in the means "

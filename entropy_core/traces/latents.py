@@ -33,7 +33,7 @@ def read_latents(
     untreated = [
         (name, "enumerated in the model alone: it has no dimensions")
         for name, site in model_sites.items()
-        if not (site.is_observed or name in guide_sites)
+        if site.enumerate_dim is not None and name not in guide_sites
     ]
     for name, site in guide_sites.items():
         if name not in model_sites or site.is_observed:

@@ -168,8 +168,13 @@ def enumerating(model: Callable, guide: Callable, pair: Pair) -> tuple[Callable,
     names = [*marked[0], *(name for name in marked[1] if name not in pair.guide)]
     if not names:
         return model, guide
-    dims = [p.dim for s in {**pair.guide, **pair.model}.values() for p in s.plates if p.dim]
-    places = {name: min(dims, default=0) - 1 - i for i, name in enumerate(names)}
+    # Not only plates have dimensions: the time of a `scan` lies to the left of them.
+    sites = [*pair.guide.values(), *pair.model.values()]
+    depth = max(
+        -min((p.dim for s in sites for p in s.plates if p.dim), default=0),
+        max(len(site.fn.batch_shape) for site in sites),
+    )
+    places = {name: -depth - 1 - i for i, name in enumerate(names)}
     drawn = frozenset(places.keys() & pair.guide.keys())
     return _Enumerate(model, places, places.keys() - drawn), _Enumerate(guide, places, drawn)
 

@@ -1,4 +1,4 @@
-"""Batches that differ: in their sites, enumeration, masks and sizes; none decides for the others."""
+"""Batches that differ in sites, enumeration, masks and sizes: none decides for the others."""
 
 from itertools import permutations
 

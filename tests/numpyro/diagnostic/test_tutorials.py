@@ -1,5 +1,6 @@
 """The diagnostic on models of the kinds that NumPyro's tutorials teach."""
 
+import contextlib
 import functools
 
 import jax
@@ -9,6 +10,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax import random
+from numpyro.contrib.control_flow import scan
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import Trace_ELBO, autoguide
 from scipy.special import logsumexp
@@ -239,6 +241,74 @@ def test_sites_that_cannot_be_summed_over_in_turn_are_listed():
     assert "without 'a', 'b', 'x'" in report.findings()[0]
     entropy = sites_of(report).loc["decoder", "y"]["entropy"]
     assert entropy == pytest.approx(2 * gaussian_entropy(0.8**2), rel=PARITY)
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_the_time_of_a_scan_is_no_place_of_an_enumerated_site(length):
+    """Neither where there are as many steps as values nor elsewhere; no plate declares it."""
+    x, values = jnp.array([1.0, -1.0, 0.3]), jnp.array([[-1.0], [1.0]])
+
+    def states(fn):
+        def step(z, _):
+            with numpyro.plate("data", 3):
+                z = numpyro.sample("z", fn(z))
+            return z, z
+
+        return scan(step, jnp.zeros(3), None, length=length)[1]
+
+    def rest():
+        z = states(lambda z: dist.Normal(0.5 * z, 1.0))
+        with numpyro.plate("data", 3):
+            numpyro.sample("y", dist.Normal(z.sum(0), 1.0), obs=x)
+
+    def model():
+        with numpyro.plate("data", 3):
+            c = numpyro.sample("c", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+            numpyro.sample("x", dist.Normal(2.0 * c - 1, 1.0), obs=x)
+        rest()
+
+    def summed_out():
+        with numpyro.plate("data", 3):
+            log_lik = dist.Normal(values, 1.0).log_prob(x) + jnp.log(jnp.array([[0.7], [0.3]]))
+            numpyro.factor("x", jax.scipy.special.logsumexp(log_lik, 0))
+        rest()
+
+    def guide():
+        states(lambda z: dist.Normal(0.4 * z + x, 0.8))
+
+    elbos = [
+        EntropySumDiagnostic(fn, guide, num_particles=1).run(KEY, {}, [()])["elbo"]
+        for fn in (model, summed_out)
+    ]
+    assert elbos[0] == pytest.approx(elbos[1], rel=PARITY)
+
+
+@pytest.mark.parametrize("in_plate", [True, False])
+def test_enumerated_sites_of_a_scan_are_listed_and_left_out(in_plate):
+    y = jnp.array([[1, 0, 1], [0, 0, 1], [1, 1, 1], [0, 1, 0]])
+
+    def model(y):
+        p = numpyro.sample("p", dist.Beta(jnp.ones(2), jnp.ones(2)).to_event(1))
+
+        def step(state, y):
+            with numpyro.plate("data", 3) if in_plate else contextlib.nullcontext():
+                probs = jnp.array([0.3, 0.8])[state]
+                state = numpyro.sample(
+                    "state", dist.Bernoulli(probs), infer={"enumerate": "parallel"}
+                )
+                numpyro.sample("y", dist.Bernoulli(p[state]), obs=y)
+            return state, None
+
+        scan(step, jnp.zeros(y.shape[1:], int), y)
+
+    def guide(y):
+        numpyro.sample("p", dist.Beta(jnp.ones(2), 2 * jnp.ones(2)).to_event(1))
+
+    data = y if in_plate else y[:, 0]
+    report = EntropySumDiagnostic(model, guide).run(KEY, {}, [(data,)])
+    assert "inside of a scan" in report.untreated["state"]
+    assert "without 'state'" in report.findings()[0]
+    assert np.isfinite(report["elbo"])
 
 
 def test_a_site_without_entropy_adds_to_the_elbo_alone():
