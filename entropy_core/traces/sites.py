@@ -8,10 +8,15 @@ fields.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import Any
 
 from entropy_core.traces.enumeration import Enumeration
 from entropy_core.traces.records import Plate, SiteTerms
+
+# The hosts keep their handlers in one stack for all threads: of two that run a pair at once, each
+# would see the sites of the other.
+ONE_AT_A_TIME = RLock()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,9 @@ from numpyro_entropy.diagnostic.linearised import float_params, linearise
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.modes import evaluating
-from numpyro_entropy.traces.pairs import check_reparameterised, pair_shapes, trace_enumerated
+from numpyro_entropy.traces.pairs import check_reparameterised, pair_shapes
 from numpyro_entropy.traces.terms import all_terms
 
 
@@ -115,12 +116,12 @@ class Explanation:
         Raises:
             ValueError: If there are no parameters, or not all that the batch asks for.
         """
+        keys = random.split(rng_key, self.num_particles)
+        found = [jax.device_get(self._compiled(key, params, call)) for key in keys]
         floats = float_params(params)
         if not floats:
             what = "parameters that can be trained"
             raise ValueError(expected(what, "model` and `guide", "none"))
-        keys = random.split(rng_key, self.num_particles)
-        found = [jax.device_get(self._compiled(key, params, call)) for key in keys]
         names = {name for draw in found for name in (*draw.params, *draw.residuals)}
         if not names <= self._known:
             self._known |= names

@@ -22,9 +22,10 @@ from numpyro_entropy.diagnostic.claims import Explanation
 from numpyro_entropy.diagnostic.monitor import Monitor
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of, outside_support
+from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.latents import latent_terms
 from numpyro_entropy.traces.modes import evaluating
-from numpyro_entropy.traces.pairs import pair_of, pair_shapes, trace_enumerated
+from numpyro_entropy.traces.pairs import pair_of, pair_shapes
 from numpyro_entropy.traces.sites import Trace
 from numpyro_entropy.traces.terms import all_terms
 

@@ -20,7 +20,8 @@ from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.natural import natural_parameters, parameters_of
 from numpyro_entropy.entropies.wrappers import unwrapped
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.pairs import enumerating, trace_guide, trace_model, trace_pair
+from numpyro_entropy.traces.enumerated import enumerating
+from numpyro_entropy.traces.pairs import trace_guide, trace_model, trace_pair
 
 
 def linearise(

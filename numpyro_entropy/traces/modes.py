@@ -7,6 +7,7 @@ from typing import Any
 
 from flax import nnx
 
+from entropy_core.traces.sites import ONE_AT_A_TIME
 from numpyro_entropy.nets.mlp import evaluating_nets
 
 
@@ -17,8 +18,13 @@ def evaluating(*fns: Callable) -> Iterator[None]:
     A look at a data point must not depend on the others of its batch. Nets of NNX and Equinox that
     our own parts call are seen where they are called; NNX's that a model calls by itself are found
     if the model is a method of them, or has them in its closure or in the object that it is a
-    method of. A module of Linen says itself what it does.
+    method of. A module of Linen says itself what it does. Meanwhile no other thread runs a pair.
     """
+    with ONE_AT_A_TIME:
+        yield from _evaluating(*fns)
+
+
+def _evaluating(*fns: Callable) -> Iterator[None]:
     switched = []
     nets = [net for fn in fns for net in _nets_of(fn)]
     for module in (module for net in nets for _, module in nnx.iter_modules(net)):

@@ -5,19 +5,16 @@ the state of nets, one subsample for several draws.
 """
 
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import jax
 from jax import random
 from jaxtyping import Array
 from numpyro.handlers import replay, seed, substitute, trace
-from numpyro.primitives import Messenger
 from numpyro.util import _validate_model, check_model_guide_match
 
 from entropy_core.checks import expected
-from entropy_core.traces.sites import Pair
-from numpyro_entropy.entropies.wrappers import elementwise
+from entropy_core.traces.sites import ONE_AT_A_TIME, Pair
 from numpyro_entropy.params import Params, params_of
 from numpyro_entropy.traces.sites import (
     Site,
@@ -71,23 +68,6 @@ def pair_of(model_trace: Trace, guide_trace: Trace) -> Pair:
         rows=subsamples(guide_trace) | subsamples(model_trace),
         state={**_mutable_state(guide_trace), **_mutable_state(model_trace)},
     )
-
-
-def trace_enumerated(
-    rng_key: Array,
-    params: Params,
-    model: Callable,
-    guide: Callable,
-    args: tuple,
-    kwargs: Mapping[str, Any] | None = None,
-) -> Pair:
-    """Runs a pair as `trace_pair` does, with all values of the sites that ask for them."""
-    pair = trace_pair(rng_key, params, model, guide, args, kwargs)
-    enumerated = enumerating(model, guide, pair)
-    if enumerated != (model, guide):
-        # Compiled, the first pair of traces costs nothing: its values are not used.
-        pair = trace_pair(rng_key, params, *enumerated, args, kwargs)
-    return pair
 
 
 def trace_guide(
@@ -148,37 +128,6 @@ def pair_shapes(
     return jax.eval_shape(params)
 
 
-def enumerating(model: Callable, guide: Callable, pair: Pair) -> tuple[Callable, Callable]:
-    """Makes a model and guide draw as `TraceEnum_ELBO` does, where they ask for it.
-
-    They ask with `infer={"enumerate": "parallel"}`, which `config_enumerate` sets.
-
-    Args:
-        model: The model.
-        guide: The guide.
-        pair: One run of both, without enumeration.
-
-    Returns:
-        The model and guide; the very same where nothing asks for enumeration.
-    """
-    marked = [
-        [name for name, s in sites.items() if s.wants_enumeration and not s.is_observed]
-        for sites in (pair.guide, pair.model)
-    ]
-    names = [*marked[0], *(name for name in marked[1] if name not in pair.guide)]
-    if not names:
-        return model, guide
-    # Not only plates have dimensions: the time of a `scan` lies to the left of them.
-    sites = [*pair.guide.values(), *pair.model.values()]
-    depth = max(
-        -min((p.dim for s in sites for p in s.plates if p.dim), default=0),
-        max(len(site.fn.batch_shape) for site in sites),
-    )
-    places = {name: -depth - 1 - i for i, name in enumerate(names)}
-    drawn = frozenset(places.keys() & pair.guide.keys())
-    return _Enumerate(model, places, places.keys() - drawn), _Enumerate(guide, places, drawn)
-
-
 def _traces(
     rng_key: Array,
     params: Params,
@@ -187,7 +136,18 @@ def _traces(
     args: tuple,
     kwargs: Mapping[str, Any] | None,
 ) -> tuple[Trace, Trace]:
-    kwargs = kwargs or {}
+    with ONE_AT_A_TIME:
+        return _guide_then_model(rng_key, params, model, guide, args, kwargs or {})
+
+
+def _guide_then_model(
+    rng_key: Array,
+    params: Params,
+    model: Callable,
+    guide: Callable,
+    args: tuple,
+    kwargs: Mapping[str, Any],
+) -> tuple[Trace, Trace]:
     model_key, guide_key = random.split(rng_key)
     guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args, **kwargs)
     # A net of both has the state that the guide has left.
@@ -206,23 +166,3 @@ def _traces(
 
 def _mutable_state(site_trace: Trace) -> dict[str, Any]:
     return {name: msg["value"] for name, msg in site_trace.items() if msg["type"] == "mutable"}
-
-
-class _Enumerate(Messenger):
-    """Gives each of some sites all of its values, in a dimension of their own."""
-
-    def __init__(self, fn: Callable, places: dict[str, int], names: AbstractSet[str]) -> None:
-        super().__init__(fn)
-        self.places = {place: name for name, place in places.items()}
-        self.dims = {name: places[name] for name in names}
-
-    def process_message(self, msg: Any) -> None:
-        if msg["type"] != "sample":
-            return
-        msg["infer"] = {**msg["infer"], "_enumerated_places": self.places}
-        if msg["value"] is not None or msg["name"] not in self.dims:
-            return
-        dim, fn = self.dims[msg["name"]], elementwise(msg["fn"])
-        values = fn.enumerate_support(expand=False)
-        msg["value"] = values.reshape(values.shape[:1] + (1,) * (-dim - 1) + fn.event_shape)
-        msg["infer"] = {**msg["infer"], "_enumerate_dim": dim}

@@ -14,6 +14,7 @@ from numpyro.optim import Adam
 
 from entropy_core.checks import check_finite, check_positive_int, check_weight, expected
 from entropy_core.report.report import EntropyReport
+from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.epochs import train
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
@@ -110,10 +111,11 @@ def fit(
     def params() -> Params:
         return {**svi.get_params(state), **(state.mutable_state or {})}
 
-    state = svi.init(init_key, data[:batch_size])
-    if init_params is not None:
-        check_params(init_params, {**svi.get_params(state), **(state.mutable_state or {})})
-        state = svi.init(init_key, data[:batch_size], init_params=init_params)
+    with ONE_AT_A_TIME:
+        state = svi.init(init_key, data[:batch_size])
+        if init_params is not None:
+            check_params(init_params, {**svi.get_params(state), **(state.mutable_state or {})})
+            state = svi.init(init_key, data[:batch_size], init_params=init_params)
     check_observations(init_key, params(), model, guide, data, batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
     glance = EntropySumDiagnostic(
@@ -140,7 +142,8 @@ def fit(
             if kl_weight is not None:
                 # An array of one type, so that no step compiles again.
                 options["kl_weight"] = jnp.asarray(check_weight(kl_weight(i), "kl_weight"), float)
-            state, value = step(state, batch, data, **options)
+            with ONE_AT_A_TIME:
+                state, value = step(state, batch, data, **options)
             losses.append(value)
         return np.asarray(jax.device_get(losses)) / num_data
 

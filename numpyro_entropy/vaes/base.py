@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from numpyro.handlers import block, substitute
 
 from entropy_core.checks import check_positive_int, check_shape, expected
+from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.vaes import weights as weights_file
 from entropy_core.vaes.mixture import check_moments
 from numpyro_entropy.nets.mlp import AnyArray, evaluating_nets
@@ -219,7 +220,7 @@ class VAE:
         return self.set_weights(weights_file.load_weights(path)[0])
 
     def _call(self, part: Part, params: Params, *args: AnyArray) -> dist.Distribution:
-        with evaluating_nets():
+        with ONE_AT_A_TIME, evaluating_nets():
             check_params(params, param_shapes(part, *args))
             with block(), substitute(data=params):
                 return part(*args)

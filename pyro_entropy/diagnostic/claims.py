@@ -21,8 +21,9 @@ from pyro_entropy.diagnostic.linearised import Params, linearise
 from pyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.enumerated import Looks
 from pyro_entropy.traces.modes import evaluating
-from pyro_entropy.traces.pairs import Looks, check_reparameterised, reading_params
+from pyro_entropy.traces.pairs import check_reparameterised, reading_params
 from pyro_entropy.traces.terms import all_terms
 
 

@@ -22,9 +22,10 @@ from pyro_entropy.diagnostic.claims import Explanation
 from pyro_entropy.diagnostic.monitor import Monitor
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.enumerated import Looks
 from pyro_entropy.traces.latents import latent_terms
 from pyro_entropy.traces.modes import evaluating
-from pyro_entropy.traces.pairs import Looks, pair_of
+from pyro_entropy.traces.pairs import pair_of
 from pyro_entropy.traces.terms import all_terms
 
 

@@ -1,13 +1,86 @@
-"""Enumerated sites: where a Pyro trace has their values, and what each weighs."""
+"""Enumerated sites: runs of a Pyro pair with all their values, and what each weighs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
+
+from pyro import poutine
+from pyro.poutine.enum_messenger import EnumMessenger
 
 from entropy_core.traces.enumeration import Enumeration, Part, enumeration_of
+from entropy_core.traces.sites import Pair
 from pyro_entropy.operations import OPERATIONS
+from pyro_entropy.traces.modes import keeping_random_state
+from pyro_entropy.traces.pairs import NO_LIMIT, run_pair, trace_pair
 from pyro_entropy.traces.sites import Site
 
 SEVERAL_DRAWS = "several draws at once, which are no enumeration"
+
+
+def enumerating(
+    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> tuple[Callable, Callable, int | float]:
+    """Makes a model and guide draw as `TraceEnum_ELBO` does, where they ask for it.
+
+    They ask with `infer={"enumerate": "parallel"}`, which `config_enumerate` sets. The draws to
+    come stay as they are.
+
+    Args:
+        model: The model.
+        guide: The guide.
+        args: The arguments of both.
+        kwargs: Their keyword arguments.
+
+    Returns:
+        The model and guide, and how many dimensions plates may take; the very same and infinity
+        where nothing asks for enumeration.
+    """
+    with poutine.block(), keeping_random_state():
+        pair = run_pair(model, guide, args, kwargs)
+    sites = _all_sites(pair)
+    if not any(site.wants_enumeration for site in sites):
+        return model, guide, NO_LIMIT
+    nesting = -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
+    # The model keeps clear of the dimensions that the guide has taken.
+    return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
+
+
+class Looks:
+    """Runs a pair batch by batch, with all values of the sites that ask for them.
+
+    Which sites do may differ between batches.
+
+    Args:
+        model: The model.
+        guide: The guide.
+    """
+
+    def __init__(self, model: Callable, guide: Callable) -> None:
+        self._plain = model, guide
+        self._drawn: tuple[Callable, Callable, int | float] | None = None
+
+    def start(self, args: tuple, kwargs: Mapping[str, Any]) -> None:
+        """Turns to a batch."""
+        self._args, self._kwargs = args, kwargs
+        # Where nothing has asked so far, the first look at the batch tells.
+        if self._drawn is None or self._drawn[2] != NO_LIMIT:
+            self._drawn = enumerating(*self._plain, args, kwargs)
+
+    @property
+    def enumerated(self) -> tuple[Callable, Callable]:
+        """The model and guide, as they draw for this batch."""
+        assert self._drawn is not None
+        return self._drawn[:2]
+
+    def look(self) -> Pair:
+        """Runs both."""
+        assert self._drawn is not None
+        model, guide, nesting = self._drawn
+        pair = trace_pair(model, guide, self._args, self._kwargs, max_plate_nesting=nesting)
+        if nesting == NO_LIMIT and any(site.wants_enumeration for site in _all_sites(pair)):
+            self._drawn = enumerating(*self._plain, self._args, self._kwargs)
+            return self.look()
+        return pair
 
 
 def read_enumeration(
@@ -37,3 +110,7 @@ def _part(site: Site) -> Part:
     log_prob = (site if dim is None else site.unmasked()).log_prob
     plates = frozenset(plate.dim for plate in site.plates if plate.dim is not None)
     return Part(log_prob, site.places, plates, None if dim is None else site.places[dim])
+
+
+def _all_sites(pair: Pair) -> list[Site]:
+    return [*pair.model.values(), *pair.guide.values()]

@@ -1,4 +1,7 @@
-"""Evaluation mode for every net that a model or a guide calls."""
+"""Evaluation mode for every net that a model or a guide calls.
+
+A look changes nothing: the random generators can be left as they were, too.
+"""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -6,9 +9,14 @@ from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any
 
+import pyro
+import torch
 from pyro import poutine
+from pyro.util import get_rng_state, set_rng_state
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+
+from entropy_core.traces.sites import ONE_AT_A_TIME
 
 
 @contextmanager
@@ -17,7 +25,13 @@ def evaluating(*fns: Callable) -> Iterator[None]:
 
     A look at running statistics must not move them. Which nets these are is seen where they are
     called: models are bound methods, closures and partials, and few are modules themselves.
+    Meanwhile no other thread runs a pair.
     """
+    with ONE_AT_A_TIME:
+        yield from _evaluating(*fns)
+
+
+def _evaluating(*fns: Callable) -> Iterator[None]:
     thread, switched = get_ident(), dict[nn.Module, None]()
 
     def switch(module: nn.Module) -> None:
@@ -41,6 +55,25 @@ def evaluating(*fns: Callable) -> Iterator[None]:
         hook.remove()
         for part in switched:
             part.training = True
+
+
+@contextmanager
+def keeping_random_state() -> Iterator[None]:
+    """Leaves the generators as they were, so that what follows draws as it would without a look.
+
+    Where a look has given `pyro.param` its first values, these may have been drawn, and what
+    follows must not draw the same numbers. A module has its values before.
+    """
+    store = pyro.get_param_store()
+    names, state = set(store.keys()), get_rng_state()
+    on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        new = [store[name].unconstrained() for name in store.keys() - names]
+        if all(isinstance(parameter, nn.Parameter) for parameter in new):
+            set_rng_state(state)
+            torch.cuda.set_rng_state_all(on_devices)
 
 
 def modules_of(fn: Any) -> Iterator[nn.Module]:

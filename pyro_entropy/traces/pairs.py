@@ -12,15 +12,13 @@ import pyro
 from pyro import poutine
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
-from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
-from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor
 
 from entropy_core.checks import expected
-from entropy_core.traces.sites import Pair
+from entropy_core.traces.sites import ONE_AT_A_TIME, Pair
 from pyro_entropy.traces.sites import Site, deterministic_sites, sample_sites, subsamples
 
 NO_LIMIT = float("inf")
@@ -57,7 +55,7 @@ def trace_pair(
     """
     if values:
         model, guide = holding(model, values), holding(guide, values)
-    with _Rows() as seen:
+    with ONE_AT_A_TIME, _Rows() as seen:
         model_trace, guide_trace = get_importance_trace(
             "flat", max_plate_nesting, model, guide, args, kwargs or {}
         )
@@ -141,7 +139,7 @@ def reading_params() -> Iterator[dict[str, Tensor]]:
 
 def leaves_of(pair: Pair) -> list[Tensor]:
     """The tensors with `requires_grad` that the densities and draws of a pair depend on."""
-    sites = _sites(pair)
+    sites = [*pair.model.values(), *pair.guide.values()]
     outputs = [t for s in sites for t in (s.log_prob, s.value) if t.requires_grad]
     leaves = {id(t): t for t in outputs if t.grad_fn is None}
     nodes: list[Any] = [t.grad_fn for t in outputs if t.grad_fn is not None]
@@ -155,78 +153,6 @@ def leaves_of(pair: Pair) -> list[Tensor]:
         seen |= following
         nodes += following
     return list(leaves.values())
-
-
-def enumerating(
-    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
-) -> tuple[Callable, Callable, int | float]:
-    """Makes a model and guide draw as `TraceEnum_ELBO` does, where they ask for it.
-
-    They ask with `infer={"enumerate": "parallel"}`, which `config_enumerate` sets. The draws to
-    come stay as they are.
-
-    Args:
-        model: The model.
-        guide: The guide.
-        args: The arguments of both.
-        kwargs: Their keyword arguments.
-
-    Returns:
-        The model and guide, and how many dimensions plates may take; the very same and infinity
-        where nothing asks for enumeration.
-    """
-    state = get_rng_state()
-    with poutine.block():
-        pair = run_pair(model, guide, args, kwargs)
-    set_rng_state(state)
-    sites = _sites(pair)
-    if not any(site.wants_enumeration for site in sites):
-        return model, guide, NO_LIMIT
-    nesting = -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
-    # The model keeps clear of the dimensions that the guide has taken.
-    return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
-
-
-class Looks:
-    """Runs a pair batch by batch, with all values of the sites that ask for them.
-
-    Which sites do may differ between batches.
-
-    Args:
-        model: The model.
-        guide: The guide.
-    """
-
-    def __init__(self, model: Callable, guide: Callable) -> None:
-        self._plain = model, guide
-        self._drawn: tuple[Callable, Callable, int | float] | None = None
-
-    def start(self, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        """Turns to a batch."""
-        self._args, self._kwargs = args, kwargs
-        # Where nothing has asked so far, the first look at the batch tells.
-        if self._drawn is None or self._drawn[2] != NO_LIMIT:
-            self._drawn = enumerating(*self._plain, args, kwargs)
-
-    @property
-    def enumerated(self) -> tuple[Callable, Callable]:
-        """The model and guide, as they draw for this batch."""
-        assert self._drawn is not None
-        return self._drawn[:2]
-
-    def look(self) -> Pair:
-        """Runs both."""
-        assert self._drawn is not None
-        model, guide, nesting = self._drawn
-        pair = trace_pair(model, guide, self._args, self._kwargs, max_plate_nesting=nesting)
-        if nesting == NO_LIMIT and any(site.wants_enumeration for site in _sites(pair)):
-            self._drawn = enumerating(*self._plain, self._args, self._kwargs)
-            return self.look()
-        return pair
-
-
-def _sites(pair: Pair) -> list[Site]:
-    return [*pair.model.values(), *pair.guide.values()]
 
 
 def _pair_of(model_trace: Trace, guide_trace: Trace, rows: Mapping[str, Tensor]) -> Pair:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from entropy_core.checks import check_finite, check_positive_int, expected
 from entropy_core.report.report import EntropyReport
+from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.epochs import train
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import check_observations
-from pyro_entropy.traces.modes import evaluating, modules_of
+from pyro_entropy.traces.modes import evaluating, keeping_random_state, modules_of
 from pyro_entropy.traces.pairs import leaves_of, reading_params, run_pair
 
 
@@ -97,8 +98,9 @@ def fit(
     check_annealing(kl_weight, loss)
     num_data = len(data)
     batch_size = min(batch_size, num_data)
-    check_param_store(model, guide, data[:batch_size])
-    check_observations(model, guide, data, batch_size)
+    with keeping_random_state():
+        check_param_store(model, guide, data[:batch_size])
+        check_observations(model, guide, data, batch_size)
     optim = optim or Adam({"lr": 1e-3})
     svi = SVI(model, guide, optim, loss)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
@@ -116,19 +118,25 @@ def fit(
         losses = []
         for step, batch in enumerate(batches, (epoch - 1) * len(batches)):
             options = {} if kl_weight is None else {"kl_weight": kl_weight(step)}
-            losses.append(svi.step(data[batch], total=num_data, **options) / num_data)
+            with ONE_AT_A_TIME:
+                losses.append(svi.step(data[batch], total=num_data, **options) / num_data)
         if isinstance(optim, PyroLRScheduler):
             optim.step()
         return np.array(losses)
 
+    def look(diagnostic: EntropySumDiagnostic) -> EntropyReport:
+        # Training goes on as without it.
+        with keeping_random_state():
+            return diagnostic.run(data)
+
     losses, history = train(
         run_epoch,
-        lambda: glance.run(data),
+        lambda: look(glance),
         num_epochs=num_epochs,
         diagnose_every=diagnose_every,
         progress_bar=progress_bar,
     )
-    report = diagnostic.run(data).with_history(history)
+    report = look(diagnostic).with_history(history)
     reason = no_claim_of(loss, annealed=kl_weight is not None)
     return FitResult(losses, report.with_no_claim(reason) if reason else report)
 

@@ -1,5 +1,7 @@
 """Nets are in evaluation mode in every look and as they were afterwards; what would not move."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pyro
@@ -7,10 +9,12 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from pyro.infer import SVI
 from torch import nn
 
 from pyro_entropy import (
     EntropySumDiagnostic,
+    Standard_ELBO,
     explain_residuals,
     fit,
     log_likelihood,
@@ -180,3 +184,64 @@ def test_the_wrong_way_round_is_said():
         pytest.raises(ValueError, match=r"observations in the model .* the wrong way round"),
     ):
         wrong.run(X)
+
+
+def slow_pair(latent, observed, centre):
+    """Each site of it gives other threads the time to run."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            time.sleep(0.001)
+            z = pyro.sample(latent, dist.Normal(centre, 1.0))
+            time.sleep(0.001)
+            pyro.sample(observed, dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            time.sleep(0.001)
+            pyro.sample(latent, dist.Normal(x / 2, 0.5))
+
+    return model, guide
+
+
+def test_two_threads_look_at_their_own_pairs():
+    """The host has one stack of handlers for all threads."""
+    pairs = [slow_pair("a", "x", 0.0), slow_pair("b", "y", 1.0)]
+
+    def look(pair):
+        report = EntropySumDiagnostic(*pair, num_particles=3).run(X[:, 0])
+        return list(report.sites().index), report["prior_term"]
+
+    wanted = [look(pair) for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(look, pairs * 6))
+    assert found == wanted * 6
+
+
+def test_looks_on_the_way_do_not_change_training():
+    losses = []
+    for every in (1, 4):
+        pyro.set_rng_seed(0)
+        pyro.clear_param_store()
+        net = Net()
+        result = fit(*as_methods(net), X, num_epochs=4, diagnose_every=every, progress_bar=False)
+        losses.append(result.losses.tolist())
+    assert losses[0] == losses[1]
+
+
+def test_the_first_look_does_not_change_what_training_draws():
+    """As in a loop of one's own, where nothing looks at the data before the first step."""
+    losses = []
+    for hand_written in (True, False):
+        pyro.set_rng_seed(0)
+        pyro.clear_param_store()
+        net, optim = Net(), pyro.optim.Adam({"lr": 1e-3})
+        if hand_written:
+            net.train()
+            svi = SVI(*as_methods(net), optim, Standard_ELBO())
+            order = torch.randperm(len(X))
+            losses.append(svi.step(X[order], total=len(X)) / len(X))
+        else:
+            options = {"num_epochs": 1, "batch_size": len(X), "progress_bar": False}
+            losses += list(fit(*as_methods(net), X, optim=optim, **options).losses)
+    assert losses[0] == losses[1]
