@@ -26,6 +26,7 @@ class BaseSite(ABC):
         plates: The plates around the site, from the outside in.
         scale: The scale of plates and handlers together.
         is_auxiliary: Whether a guide draws it for the sake of other sites.
+        at_param: Whether it is drawn from a `Delta` at a parameter as it is: it depends on no draw.
         wants_enumeration: Whether it asks for all its values at once.
         num_samples: The number of draws that it asks for at once.
         enumerate_dim: Where its values lie, if it has all of them.
@@ -39,6 +40,7 @@ class BaseSite(ABC):
     plates: tuple[Plate, ...]
     scale: Any
     is_auxiliary: bool = False
+    at_param: bool = False
     wants_enumeration: bool = False
     num_samples: int | None = None
     enumerate_dim: int | None = None

@@ -1,7 +1,7 @@
 """The sample sites of a NumPyro trace: which there are, and what is read off one of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -96,7 +96,10 @@ class Site(BaseSite):
 def sample_sites(trace: Trace) -> dict[str, Site]:
     """The sample sites of a trace."""
     sizes = {name: msg["args"][0] for name, msg in trace.items() if msg["type"] == "plate"}
-    return {name: _site(msg, sizes) for name, msg in trace.items() if msg["type"] == "sample"}
+    params = [msg["value"] for msg in trace.values() if msg["type"] == "param"]
+    return {
+        name: _site(msg, sizes, params) for name, msg in trace.items() if msg["type"] == "sample"
+    }
 
 
 def deterministic_sites(trace: Trace) -> list[str]:
@@ -109,9 +112,9 @@ def subsamples(trace: Trace) -> dict[str, Array]:
     return {name: msg["value"] for name, msg in trace.items() if msg["type"] == "plate"}
 
 
-def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int]) -> Site:
+def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int], params: Sequence[Any]) -> Site:
     # What NumPyro keeps under private names, or we do in its place, is read here alone.
-    infer = message["infer"] or {}
+    infer, point = message["infer"] or {}, elementwise(message["fn"])
     return Site(
         name=message["name"],
         fn=message["fn"],
@@ -124,6 +127,7 @@ def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int]) -> Site:
         ),
         scale=1.0 if message["scale"] is None else message["scale"],
         is_auxiliary=bool(infer.get("is_auxiliary")),
+        at_param=isinstance(point, Delta) and any(point.v is param for param in params),
         wants_enumeration=infer.get("enumerate") == "parallel",
         enumerate_dim=infer.get("_enumerate_dim"),
         places=infer.get("_enumerated_places", {}),

@@ -1,7 +1,7 @@
 """The sample sites of a Pyro trace: which there are, and what is read off one of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Optional
@@ -103,7 +103,13 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
     Left out are the indices of a subsampling plate, and what `pyro.deterministic` and the
     reparameterisers leave behind: an observed site under the mask `False`.
     """
-    return {name: _site(m) for name, m in _sampled(trace).items() if not _is_deterministic(m)}
+    nodes: dict[str, Any] = trace.nodes
+    params = [message["value"] for message in nodes.values() if message["type"] == "param"]
+    return {
+        name: _site(message, params)
+        for name, message in _sampled(trace).items()
+        if not _is_deterministic(message)
+    }
 
 
 def deterministic_sites(trace: Trace) -> list[str]:
@@ -130,7 +136,7 @@ def _is_deterministic(message: Mapping[str, Any]) -> bool:
     return message["is_observed"] and is_hidden(message["fn"])
 
 
-def _site(message: Mapping[str, Any]) -> Site:
+def _site(message: Mapping[str, Any], params: Sequence[Tensor]) -> Site:
     # What Pyro keeps under private names is read here alone.
     infer, fn = message["infer"] or {}, message["fn"]
     return Site(
@@ -142,6 +148,7 @@ def _site(message: Mapping[str, Any]) -> Site:
         scale=message["scale"],
         mask=message["mask"],
         is_auxiliary=bool(infer.get("is_auxiliary")),
+        at_param=_is_at(fn, params),
         wants_enumeration=infer.get("enumerate") == "parallel",
         num_samples=infer.get("num_samples"),
         enumerate_dim=infer.get("_enumerate_dim"),
@@ -149,6 +156,15 @@ def _site(message: Mapping[str, Any]) -> Site:
         places={place: str(number) for place, number in infer.get("_dim_to_id", {}).items()},
         message=message,
     )
+
+
+def _is_at(fn: Any, params: Sequence[Tensor]) -> bool:
+    point = elementwise(fn)
+    if not isinstance(point, Delta):
+        return False
+    # A plate makes a view of it.
+    own = point.v if point.v._base is None else point.v._base
+    return any(own is param for param in params)
 
 
 def _plate_of(frame: Any, message: Mapping[str, Any]) -> Plate:
