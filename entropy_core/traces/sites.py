@@ -5,6 +5,7 @@ place of its own (masks, enumeration, what lies under a private name) is read on
 fields.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,17 @@ class BaseSite(ABC):
         """Values in the shape of the log-probability, zero where a handler's mask hides them."""
 
     @abstractmethod
+    def shown(self, shape: Any) -> Any:
+        """Which elements of the site no mask hides.
+
+        Args:
+            shape: That of its log-probabilities.
+
+        Returns:
+            For each plate element, or for the entries of each where a mask tells them apart,
+            whether it is shown; `None` where there is no mask.
+        """
+
     def count_elements(self, shape: Any) -> tuple[int, Any]:
         """The number of elements of the site, and how many of them no mask hides.
 
@@ -85,6 +97,10 @@ class BaseSite(ABC):
             Counts of plate elements, or of the entries of each where a mask tells them apart;
             `None` for the second where there is no mask.
         """
+        shown = self.shown(shape)
+        if shown is None:
+            return math.prod(shape), None
+        return math.prod(shown.shape), shown.sum()
 
 
 @dataclass(frozen=True)

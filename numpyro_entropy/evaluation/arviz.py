@@ -4,7 +4,7 @@ ArviZ's `from_numpyro_svi` needs the `SVI` object, takes one batch and a fixed k
 the log-likelihood.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,13 +19,17 @@ from jaxtyping import Array
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
-from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.evaluation.draws import check_own_rows
+from entropy_core.evaluation.shapes import BatchDraws, SiteShape, is_outside
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
+
+# What is no array is static where JAX traces, and each traced call keeps its own.
+jax.tree_util.register_static(SiteShape)
 
 
 def to_datatree(
@@ -77,7 +81,6 @@ def to_datatree(
         {'chain': 1, 'draw': 5, 'data': 10, 'z_dim_0': 2}
     """
     check_positive_int(num_draws, "num_draws")
-    shapes: dict[str, SiteShape] = {}
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, 0, None, None))
@@ -85,11 +88,8 @@ def to_datatree(
         trace_key, predict_key = random.split(key)
         # A value given by name is no draw.
         pair = trace_pair(trace_key, params, model, guide, *call, values=shared)
-        found, groups = _read(pair, predict_key if posterior_predictive else None)
-        # Shapes are the same in every draw: they come out where JAX traces the function.
-        shapes.clear()
-        shapes.update(found)
-        return groups, _outside_plate(pair, found, data_plate), pair.rows
+        found = _read(pair, predict_key if posterior_predictive else None)
+        return found, _outside_plate(pair, found.shapes, data_plate), pair.rows
 
     done: list[BatchDraws] = []
     # For each draw what holds for the whole data set.
@@ -99,41 +99,46 @@ def to_datatree(
             if i == 0:
                 check_params(params, pair_shapes(model, guide, *call))
             keys = random.split(random.fold_in(rng_key, i), num_draws)
-            groups, outside, rows = jax.device_get(draw(keys, shared, params, call))
+            found, outside, rows = jax.device_get(draw(keys, shared, params, call))
             check_own_rows([n for n, v in rows.items() if (v != np.arange(v.shape[-1])).any()])
-            if i == 0:
-                shared = outside
+            # A batch may have a latent of the whole data set that earlier ones lack.
+            shared = outside | shared
             # The data are the same in each draw.
-            observed = {name: value[0] for name, value in groups.pop("observed_data").items()}
-            done.append(BatchDraws(dict(shapes), groups | {"observed_data": observed}))
+            groups = dict(found.groups)
+            groups["observed_data"] = {n: v[0] for n, v in groups["observed_data"].items()}
+            done.append(found._replace(groups=groups))
     return draws.to_datatree(done, data_plate, library=numpyro)
 
 
-def _read(
-    pair: Pair, predict_key: Array | None
-) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
+def _read(pair: Pair, predict_key: Array | None) -> BatchDraws:
+    # One draw, without a dimension of draws.
     sites = {name: site for name, site in pair.model.items() if not site.is_factor}
     check_guide((name for name, site in sites.items() if not site.is_observed), pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
-    shapes = {}
+    shapes, shown = {}, {}
     for i, (name, site) in enumerate(sites.items()):
-        fn = site.fn
-        shapes[name] = SiteShape(site.is_observed, site.plates, len(fn.batch_shape))
-        value = jnp.broadcast_to(site.value, fn.batch_shape + fn.event_shape)
+        # Values may be wider than their distribution, as where there is no plate.
+        fn, shape = site.fn, site.log_prob.shape
+        shapes[name] = SiteShape(site.is_observed, site.plates, len(shape))
+        value = jnp.asarray(site.value)
+        value = jnp.broadcast_to(value, shape + value.shape[value.ndim - fn.event_dim :])
         if not site.is_observed:
             groups["posterior"][name] = value
             continue
         groups["observed_data"][name] = value
-        groups["log_likelihood"][name] = jnp.broadcast_to(site.log_prob, fn.batch_shape)
+        groups["log_likelihood"][name] = site.log_prob
         if predict_key is not None:
-            groups["posterior_predictive"][name] = fn.sample(random.fold_in(predict_key, i))
-    return shapes, groups
+            wide = fn if fn.batch_shape == shape else fn.expand(shape)
+            groups["posterior_predictive"][name] = wide.sample(random.fold_in(predict_key, i))
+        seen = site.shown(shape)
+        if seen is not None:
+            shown[name] = seen
+    return BatchDraws(shapes, groups, shown)
 
 
-def _outside_plate(pair: Pair, shapes: dict[str, SiteShape], data_plate: str | None) -> Params:
-    plate = data_plate_of(shapes, data_plate)
+def _outside_plate(pair: Pair, shapes: Mapping[str, SiteShape], data_plate: str | None) -> Params:
     return {
         name: site.value
         for name, site in pair.guide.items()
-        if not any(plate and plate.name == other.name for other in site.plates)
+        if is_outside(site.plates, shapes, data_plate)
     }

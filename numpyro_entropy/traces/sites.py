@@ -1,6 +1,5 @@
 """The sample sites of a NumPyro trace: which there are, and what is read off one of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -68,24 +67,16 @@ class Site(BaseSite):
         # The host's masks are those of the distribution.
         return jnp.broadcast_to(values, self.log_prob.shape)
 
-    def count_elements(self, shape: tuple[int, ...]) -> tuple[int, Array | None]:
-        """The number of elements of the site, and how many of them no mask hides.
-
-        Args:
-            shape: That of its log-probabilities.
-
-        Returns:
-            Counts of plate elements, or of the entries of each where a mask tells them apart;
-            `None` for the second where there is no mask.
-        """
+    def shown(self, shape: tuple[int, ...]) -> Array | None:
+        """Which elements of the site no mask hides; see `BaseSite.shown`."""
         masks, inside = masks_of(self.fn)
         if not masks:
-            return math.prod(shape), None
+            return None
         shown = jnp.ones((*shape, *inside), bool)
         for mask, depth in masks:
             mask = jnp.asarray(mask, bool)
             shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-        return shown.size, shown.sum()
+        return shown
 
     def holding(self, value: Array) -> "Site":
         """The site with another value in its draw's place."""

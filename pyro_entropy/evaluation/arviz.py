@@ -3,7 +3,7 @@
 ArviZ has a converter for the MCMC of Pyro and none for its SVI.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
-from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.evaluation.draws import check_own_rows
+from entropy_core.evaluation.shapes import BatchDraws, SiteShape, is_outside
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from pyro_entropy.operations import to_numpy
@@ -76,51 +77,59 @@ def to_datatree(
             seen = []
             for i, values in enumerate(shared):
                 pair = trace_pair(model, guide, *call, values=values)
-                shapes, groups = _read(pair, posterior_predictive)
-                if not done:
-                    shared[i] = _outside_plate(pair, shapes, data_plate)
-                seen.append(groups)
-            # The data are the same in each draw.
-            observed = seen[0].pop("observed_data")
-            stacked = {
-                group: {
-                    name: np.stack([groups[group][name] for groups in seen])
-                    for name in seen[0][group]
-                }
-                for group in seen[0]
-            }
-            done.append(BatchDraws(shapes, stacked | {"observed_data": observed}))
+                draw = _read(pair, posterior_predictive)
+                # A batch may have a latent of the whole data set that earlier ones lack.
+                shared[i] = _outside_plate(pair, draw.shapes, data_plate) | values
+                seen.append(draw)
+            done.append(_stacked(seen))
             del seen
     return draws.to_datatree(done, data_plate, library=pyro)
 
 
-def _read(pair: Pair, predict: bool) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
+def _read(pair: Pair, predict: bool) -> BatchDraws:
+    # One draw, without a dimension of draws.
     rows = {name: indices.tolist() for name, indices in pair.rows.items()}
     check_own_rows([name for name, value in rows.items() if value != list(range(len(value)))])
     sites = {name: site for name, site in pair.model.items() if not site.is_factor}
     check_guide((name for name, site in sites.items() if not site.is_observed), pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
-    shapes = {}
+    shapes, shown = {}, {}
     for name, site in sites.items():
-        fn = site.fn
-        shapes[name] = SiteShape(site.is_observed, site.plates, len(fn.batch_shape))
-        value = site.value.expand(fn.batch_shape + fn.event_shape)
+        # Values may be wider than their distribution, as where there is no plate.
+        fn, shape = site.fn, site.log_prob.shape
+        shapes[name] = SiteShape(site.is_observed, site.plates, len(shape))
+        event_shape = site.value.shape[site.value.ndim - fn.event_dim :]
+        value = to_numpy(site.value.expand(shape + event_shape))
         if not site.is_observed:
-            groups["posterior"][name] = to_numpy(value)
+            groups["posterior"][name] = value
             continue
-        groups["observed_data"][name] = to_numpy(value)
-        groups["log_likelihood"][name] = to_numpy(site.log_prob.expand(fn.batch_shape))
+        groups["observed_data"][name] = value
+        groups["log_likelihood"][name] = to_numpy(site.log_prob)
         if predict:
-            groups["posterior_predictive"][name] = to_numpy(fn.sample())
-    return shapes, groups
+            wide = fn if fn.batch_shape == shape else fn.expand(shape)
+            groups["posterior_predictive"][name] = to_numpy(wide.sample())
+        seen = site.shown(shape)
+        if seen is not None:
+            shown[name] = to_numpy(seen)
+    return BatchDraws(shapes, groups, shown)
+
+
+def _stacked(seen: Sequence[BatchDraws]) -> BatchDraws:
+    def stack(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {name: np.stack([value[name] for value in values]) for name in values[0]}
+
+    first = seen[0]
+    groups = {group: stack([draw.groups[group] for draw in seen]) for group in first.groups}
+    # The data are the same in each draw.
+    groups["observed_data"] = dict(first.groups["observed_data"])
+    return BatchDraws(first.shapes, groups, stack([draw.shown for draw in seen]))
 
 
 def _outside_plate(
-    pair: Pair, shapes: dict[str, SiteShape], data_plate: str | None
+    pair: Pair, shapes: Mapping[str, SiteShape], data_plate: str | None
 ) -> dict[str, Tensor]:
-    plate = data_plate_of(shapes, data_plate)
     return {
         name: site.value
         for name, site in pair.guide.items()
-        if not any(plate and plate.name == other.name for other in site.plates)
+        if is_outside(site.plates, shapes, data_plate)
     }

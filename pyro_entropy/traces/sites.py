@@ -1,6 +1,5 @@
 """The sample sites of a Pyro trace: which there are, and what is read off one of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -71,25 +70,17 @@ class Site(BaseSite):
         """Values in the shape of the log-probability, zero where a handler's mask hides them."""
         return scale_and_mask(values.expand(self.log_prob.shape), mask=self.mask)
 
-    def count_elements(self, shape: Size) -> tuple[int, Tensor | None]:
-        """The number of elements of the site, and how many of them no mask hides.
-
-        Args:
-            shape: That of its log-probabilities.
-
-        Returns:
-            Counts of plate elements, or of the entries of each where a mask tells them apart;
-            `None` for the second where there is no mask.
-        """
+    def shown(self, shape: Size) -> Tensor | None:
+        """Which elements of the site no mask hides; see `BaseSite.shown`."""
         inner, inside = masks_of(self.fn)
         masks = (*(((self.mask, 0),) if self.mask is not None else ()), *inner)
         if not masks:
-            return math.prod(shape), None
+            return None
         shown = torch.ones((*shape, *inside), dtype=torch.bool)
         for mask, depth in masks:
             mask = torch.as_tensor(mask, dtype=torch.bool).cpu()
             shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-        return shown.numel(), shown.sum()
+        return shown
 
     def holding(self, value: Tensor) -> "Site":
         """The site with another value in its draw's place."""

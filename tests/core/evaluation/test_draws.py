@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, to_datatree
+from entropy_core.evaluation.draws import check_own_rows, to_datatree
+from entropy_core.evaluation.shapes import BatchDraws, SiteShape
 from entropy_core.traces.records import Plate
 
 DATA = Plate("data", -2, 3, 3)
