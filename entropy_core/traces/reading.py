@@ -49,7 +49,7 @@ def read_sites(
     """
     model, guide = pair.model, pair.guide
     check_sides(model, guide)
-    check_guide((n for n, s in model.items() if not s.is_observed), guide)
+    check_guide({n: s for n, s in model.items() if not s.is_observed}, guide)
     records = [_guide_record(site, reader, closed_form) for site in guide.values()]
     for name, site in model.items():
         cross_entropy = _cross_entropy(name, model, guide, reader) if closed_form else None
@@ -87,8 +87,8 @@ def read_all_sites(
     untreated: dict[str, str] = dict.fromkeys(pair.deterministic, "deterministic")
     untreated |= enumeration.untreated
     skipped = {*enumeration.marginalised, *enumeration.untreated}
-    latent = (n for n, s in model.items() if not s.is_observed)
-    check_guide((name for name in latent if name not in skipped), guide)
+    latent = {n: s for n, s in model.items() if not s.is_observed and n not in skipped}
+    check_guide(latent, guide)
 
     # Where a Delta is no part of a joint draw, it is a point, and its entropy 0 by convention.
     points = {n for n, s in guide.items() if s.is_point and not joint_sites(guide, n)}

@@ -52,6 +52,17 @@ def to_datatree(
     take it for the posterior. For a latent of its own for each data point they measure how well a
     data point is reconstructed, and large Pareto k are to be expected.
 
+    What a mask hides is NaN in `observed_data` and, where a data point is hidden altogether, in
+    `log_likelihood`. So are the rows of a batch that lacks a site which others have, and the ends
+    of sequences that are shorter than others; integers become floats there. Hand `loo` of ArviZ
+    the rows that have a log-likelihood,
+
+        rows = tree["log_likelihood"]["x"][0, 0].notnull()
+        arviz_stats.loo(tree.isel(data=rows.values), var_name="x", reff=1.0)
+
+    xarray allows no `/` in the name of a variable, which `scope` handlers put into those of sites:
+    `trend/alpha` is the variable `trend::alpha`, whose attribute `site_name` is the site's name.
+
     Args:
         rng_key: The key for the draws.
         params: The parameters of model and guide.
@@ -65,12 +76,16 @@ def to_datatree(
 
     Returns:
         The groups, with the dimensions `chain` (of size 1), `draw`, those of the plates by their
-        names, and `<site>_dim_<i>`.
+        names, and `<site>_dim_<i>`. A site called `chain`, `draw` or `sample` is `draw_site`, and
+        a plate of such a name, or of that of a site, `draw_plate`, with the attribute `plate_name`
+        of its coordinate.
 
     Raises:
         ValueError: If `num_draws` is no positive integer, there is no batch, or several and no
             plate holds the data, a batch has NaN or infinite entries, a plate draws the rows of a
-            batch itself, `params` are not complete, or the guide lacks a latent site of the model.
+            batch itself, `params` are not complete, the guide lacks a latent site of the model,
+            such as one that only the model enumerates, a site has other dimensions in another
+            batch, or the names of two sites become one.
 
     Example:
         >>> from numpyro_entropy import VAE1
@@ -113,7 +128,7 @@ def to_datatree(
 def _read(pair: Pair, predict_key: Array | None) -> BatchDraws:
     # One draw, without a dimension of draws.
     sites = {name: site for name, site in pair.model.items() if not site.is_factor}
-    check_guide((name for name, site in sites.items() if not site.is_observed), pair.guide)
+    check_guide({name: site for name, site in sites.items() if not site.is_observed}, pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
     shapes, shown = {}, {}
     for i, (name, site) in enumerate(sites.items()):
