@@ -55,8 +55,8 @@ def check_guide(latent: Mapping[str, Any], guide_sites: Iterable[str]) -> None:
         if site.wants_enumeration:
             what += ", or a mixture distribution in its place in the model,"
             got += (
-                f": '{name}' is enumerated in the model alone, which only the host's"
-                " `TraceEnum_ELBO` and `EntropySumDiagnostic` sum out"
+                f": '{name}' is enumerated in the model alone, which the host's `TraceEnum_ELBO`,"
+                " `EntropySumDiagnostic` and `to_datatree` sum out"
             )
         raise ValueError(expected(what, "guide", got))
 

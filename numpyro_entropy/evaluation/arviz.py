@@ -21,12 +21,19 @@ from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
 from entropy_core.evaluation.draws import check_own_rows
 from entropy_core.evaluation.shapes import BatchDraws, SiteShape, is_outside
+from entropy_core.evaluation.summed_out import (
+    check_predictive,
+    shape_without_enumerated,
+    shown_without_enumerated,
+    summed_out,
+)
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.traces.enumerated import read_enumeration
 from numpyro_entropy.traces.modes import evaluating
-from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
+from numpyro_entropy.traces.pairs import pair_shapes, summing_out, trace_pair
 
 # What is no array is static where JAX traces, and each traced call keeps its own.
 jax.tree_util.register_static(SiteShape)
@@ -60,6 +67,9 @@ def to_datatree(
         rows = tree["log_likelihood"]["x"][0, 0].notnull()
         arviz_stats.loo(tree.isel(data=rows.values), var_name="x", reff=1.0)
 
+    A site that only the model enumerates is summed out of the log-likelihood, where this is exact
+    for each data point: where it has the plates of the one observed site that depends on it.
+
     xarray allows no `/` in the name of a variable, which `scope` handlers put into those of sites:
     `trend/alpha` is the variable `trend::alpha`, whose attribute `site_name` is the site's name.
 
@@ -84,8 +94,8 @@ def to_datatree(
         ValueError: If `num_draws` is no positive integer, there is no batch, or several and no
             plate holds the data, a batch has NaN or infinite entries, a plate draws the rows of a
             batch itself, `params` are not complete, the guide lacks a latent site of the model,
-            such as one that only the model enumerates, a site has other dimensions in another
-            batch, or the names of two sites become one.
+            a site that only the model enumerates cannot be summed out, a site has other dimensions
+            in another batch, or the names of two sites become one.
 
     Example:
         >>> from numpyro_entropy import VAE1
@@ -103,6 +113,9 @@ def to_datatree(
         trace_key, predict_key = random.split(key)
         # A value given by name is no draw.
         pair = trace_pair(trace_key, params, model, guide, *call, values=shared)
+        enumerated = summing_out(model, guide, pair)
+        if enumerated != (model, guide):
+            pair = trace_pair(trace_key, params, *enumerated, *call, values=shared)
         found = _read(pair, predict_key if posterior_predictive else None)
         return found, _outside_plate(pair, found.shapes, data_plate), pair.rows
 
@@ -127,13 +140,14 @@ def to_datatree(
 
 def _read(pair: Pair, predict_key: Array | None) -> BatchDraws:
     # One draw, without a dimension of draws.
-    sites = {name: site for name, site in pair.model.items() if not site.is_factor}
+    # What only the model enumerates is summed out.
+    sites = {n: s for n, s in pair.model.items() if not s.is_factor and s.enumerate_dim is None}
     check_guide({name: site for name, site in sites.items() if not site.is_observed}, pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
     shapes, shown = {}, {}
     for i, (name, site) in enumerate(sites.items()):
         # Values may be wider than their distribution, as where there is no plate.
-        fn, shape = site.fn, site.log_prob.shape
+        fn, shape = site.fn, shape_without_enumerated(site)
         shapes[name] = SiteShape(site.is_observed, site.plates, len(shape))
         value = jnp.asarray(site.value)
         value = jnp.broadcast_to(value, shape + value.shape[value.ndim - fn.event_dim :])
@@ -141,11 +155,13 @@ def _read(pair: Pair, predict_key: Array | None) -> BatchDraws:
             groups["posterior"][name] = value
             continue
         groups["observed_data"][name] = value
-        groups["log_likelihood"][name] = site.log_prob
+        log_prob = summed_out(name, pair.model, lambda model: read_enumeration(model, pair.guide))
+        groups["log_likelihood"][name] = log_prob
         if predict_key is not None:
+            check_predictive(site)
             wide = fn if fn.batch_shape == shape else fn.expand(shape)
             groups["posterior_predictive"][name] = wide.sample(random.fold_in(predict_key, i))
-        seen = site.shown(shape)
+        seen = shown_without_enumerated(site)
         if seen is not None:
             shown[name] = seen
     return BatchDraws(shapes, groups, shown)

@@ -6,6 +6,7 @@ the state of nets, one subsample for several draws.
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -172,6 +173,15 @@ def enumerating(model: Callable, guide: Callable, pair: Pair) -> tuple[Callable,
     places = {name: min(dims, default=0) - 1 - i for i, name in enumerate(names)}
     drawn = frozenset(places.keys() & pair.guide.keys())
     return _Enumerate(model, places, places.keys() - drawn), _Enumerate(guide, places, drawn)
+
+
+def summing_out(model: Callable, guide: Callable, pair: Pair) -> tuple[Callable, Callable]:
+    """Gives a model all values of the sites that ask for them and that the guide does not draw.
+
+    Arguments and return value are those of `enumerating`; the guide draws as before.
+    """
+    drawn = {n: replace(site, wants_enumeration=False) for n, site in pair.guide.items()}
+    return enumerating(model, guide, replace(pair, guide=drawn))
 
 
 def _traces(

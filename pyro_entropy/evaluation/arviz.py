@@ -16,12 +16,19 @@ from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
 from entropy_core.evaluation.draws import check_own_rows
 from entropy_core.evaluation.shapes import BatchDraws, SiteShape, is_outside
+from entropy_core.evaluation.summed_out import (
+    check_predictive,
+    shape_without_enumerated,
+    shown_without_enumerated,
+    summed_out,
+)
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.enumerated import read_enumeration
 from pyro_entropy.traces.modes import evaluating
-from pyro_entropy.traces.pairs import trace_pair
+from pyro_entropy.traces.pairs import summing_out, trace_pair
 
 
 @torch.no_grad()
@@ -51,6 +58,9 @@ def to_datatree(
         rows = tree["log_likelihood"]["x"][0, 0].notnull()
         arviz_stats.loo(tree.isel(data=rows.values), var_name="x", reff=1.0)
 
+    A site that only the model enumerates is summed out of the log-likelihood, where this is exact
+    for each data point: where it has the plates of the one observed site that depends on it.
+
     xarray allows no `/` in the name of a variable, which `scope` handlers put into those of sites:
     `trend/alpha` is the variable `trend::alpha`, whose attribute `site_name` is the site's name.
 
@@ -72,9 +82,9 @@ def to_datatree(
     Raises:
         ValueError: If `num_draws` is no positive integer, there is no batch, or several and no
             plate holds the data, a batch has NaN or infinite entries, a plate draws the rows of a
-            batch itself, the guide lacks a latent site of the model, such as one that only the
-            model enumerates, a site has other dimensions in another batch, or the names of two
-            sites become one.
+            batch itself, the guide lacks a latent site of the model, a site that only the model
+            enumerates cannot be summed out, a site has other dimensions in another batch, or the
+            names of two sites become one.
 
     Example:
         >>> from pyro_entropy import VAE1
@@ -90,8 +100,11 @@ def to_datatree(
     with evaluating(model, guide):
         for call in arguments_of(batches, batch_size):
             seen = []
+            enumerated, nesting = summing_out(model, guide, *call)
             for i, values in enumerate(shared):
-                pair = trace_pair(model, guide, *call, values=values)
+                pair = trace_pair(
+                    enumerated, guide, *call, max_plate_nesting=nesting, values=values
+                )
                 draw = _read(pair, posterior_predictive)
                 # A batch may have a latent of the whole data set that earlier ones lack.
                 shared[i] = _outside_plate(pair, draw.shapes, data_plate) | values
@@ -105,13 +118,14 @@ def _read(pair: Pair, predict: bool) -> BatchDraws:
     # One draw, without a dimension of draws.
     rows = {name: indices.tolist() for name, indices in pair.rows.items()}
     check_own_rows([name for name, value in rows.items() if value != list(range(len(value)))])
-    sites = {name: site for name, site in pair.model.items() if not site.is_factor}
+    # What only the model enumerates is summed out.
+    sites = {n: s for n, s in pair.model.items() if not s.is_factor and s.enumerate_dim is None}
     check_guide({name: site for name, site in sites.items() if not site.is_observed}, pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
     shapes, shown = {}, {}
     for name, site in sites.items():
         # Values may be wider than their distribution, as where there is no plate.
-        fn, shape = site.fn, site.log_prob.shape
+        fn, shape = site.fn, shape_without_enumerated(site)
         shapes[name] = SiteShape(site.is_observed, site.plates, len(shape))
         event_shape = site.value.shape[site.value.ndim - fn.event_dim :]
         value = to_numpy(site.value.expand(shape + event_shape))
@@ -119,11 +133,13 @@ def _read(pair: Pair, predict: bool) -> BatchDraws:
             groups["posterior"][name] = value
             continue
         groups["observed_data"][name] = value
-        groups["log_likelihood"][name] = to_numpy(site.log_prob)
+        log_prob = summed_out(name, pair.model, lambda model: read_enumeration(model, pair.guide))
+        groups["log_likelihood"][name] = to_numpy(log_prob)
         if predict:
+            check_predictive(site)
             wide = fn if fn.batch_shape == shape else fn.expand(shape)
             groups["posterior_predictive"][name] = to_numpy(wide.sample())
-        seen = site.shown(shape)
+        seen = shown_without_enumerated(site)
         if seen is not None:
             shown[name] = to_numpy(seen)
     return BatchDraws(shapes, groups, shown)

@@ -174,16 +174,45 @@ def enumerating(
         The model and guide, and how many dimensions plates may take; the very same and infinity
         where nothing asks for enumeration.
     """
+    pair = _aside(model, guide, args, kwargs)
+    sites = [*pair.model.values(), *pair.guide.values()]
+    if not any(site.wants_enumeration for site in sites):
+        return model, guide, NO_LIMIT
+    nesting = _nesting(pair)
+    # The model keeps clear of the dimensions that the guide has taken.
+    return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
+
+
+def summing_out(
+    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> tuple[Callable, int | float]:
+    """A model with all values of the sites that ask for them and that the guide does not draw.
+
+    The arguments are those of `enumerating`.
+
+    Returns:
+        The model, and how many dimensions plates may take; the very same and infinity where there
+        is no such site.
+    """
+    pair = _aside(model, guide, args, kwargs)
+    if not any(s.wants_enumeration for n, s in pair.model.items() if n not in pair.guide):
+        return model, NO_LIMIT
+    nesting = _nesting(pair)
+    return EnumMessenger(-1 - nesting)(model), nesting
+
+
+def _aside(model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None) -> Pair:
+    # Nothing of it is seen outside, and the draws to come stay as they are.
     state = get_rng_state()
     with poutine.block():
         pair = run_pair(model, guide, args, kwargs)
     set_rng_state(state)
+    return pair
+
+
+def _nesting(pair: Pair) -> int:
     sites = [*pair.model.values(), *pair.guide.values()]
-    if not any(site.wants_enumeration for site in sites):
-        return model, guide, NO_LIMIT
-    nesting = -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
-    # The model keeps clear of the dimensions that the guide has taken.
-    return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
+    return -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
 
 
 def _pair_of(model_trace: Trace, guide_trace: Trace, rows: Mapping[str, Tensor]) -> Pair:

@@ -10,7 +10,7 @@ from pyro.distributions import Delta, Unit
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from pyro.poutine.util import site_is_subsample
-from torch import Size, Tensor
+from torch import Tensor
 
 from entropy_core.traces.records import PARTICLES, Plate
 from entropy_core.traces.sites import BaseSite
@@ -70,7 +70,7 @@ class Site(BaseSite):
         """Values in the shape of the log-probability, zero where a handler's mask hides them."""
         return scale_and_mask(values.expand(self.log_prob.shape), mask=self.mask)
 
-    def shown(self, shape: Size) -> Tensor | None:
+    def shown(self, shape: tuple[int, ...]) -> Tensor | None:
         """Which elements of the site no mask hides; see `BaseSite.shown`."""
         inner, inside = masks_of(self.fn)
         masks = (*(((self.mask, 0),) if self.mask is not None else ()), *inner)

@@ -75,6 +75,7 @@ HOST_SIGNATURES = {
     "Site",  # Pyro keeps masks beside the distribution, NumPyro the path of a draw
     "check_data",  # a Pyro module knows its data_shape and its float type
     "enumerating",  # in NumPyro traces need a key and parameters
+    "summing_out",  # the same
     "UnitNormLinear",  # torch's and Linen's linear layers
     "VAE.prior",  # properties in Pyro, fields of a frozen dataclass in NumPyro
     "VAE.encoder",

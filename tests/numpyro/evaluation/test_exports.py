@@ -13,7 +13,7 @@ from numpyro import handlers
 from numpyro.infer.autoguide import AutoNormal
 
 from entropy_core.report import EntropyReport
-from numpyro_entropy import IWAE_ELBO, EntropySumDiagnostic, log_likelihood, to_datatree
+from numpyro_entropy import EntropySumDiagnostic, to_datatree
 from tests.numpyro.models import initial_params
 from tests.support.helpers import D, data
 
@@ -227,24 +227,3 @@ def test_batches_that_cannot_be_padded_are_refused():
     match = r"dimensions \['data', 'x_dim_0'\] of 'x' in every batch for `batches`; got \['data'\]"
     with pytest.raises(ValueError, match=match):
         draw(model, lambda _: None, [X, FIRST])
-
-
-# The host's own word of the same.
-@pytest.mark.filterwarnings("ignore:Found vars in model but not guide")
-def test_sites_that_only_the_model_enumerates_are_refused_with_what_to_do():
-    def model(x):
-        with numpyro.plate("data", len(x)):
-            c = numpyro.sample("c", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
-            numpyro.sample("x", dist.Normal(c, 1.0), obs=x)
-
-    def guide(x):
-        pass
-
-    match = "a sample site 'c', or a mixture distribution in its place .* for `guide`"
-    for look in (
-        lambda: to_datatree(KEY, {}, model, guide, [FIRST]),
-        lambda: log_likelihood(KEY, {}, model, guide, [FIRST]),
-        lambda: IWAE_ELBO(2).loss(KEY, {}, model, guide, FIRST),
-    ):
-        with pytest.raises(ValueError, match=match):
-            look()

@@ -13,7 +13,7 @@ from pyro.contrib.autoname import scope
 from pyro.infer.autoguide import AutoNormal
 
 from entropy_core.report import EntropyReport
-from pyro_entropy import IWAE_ELBO, EntropySumDiagnostic, log_likelihood, to_datatree
+from pyro_entropy import EntropySumDiagnostic, to_datatree
 from tests.support.helpers import D, data
 
 N = 30
@@ -230,24 +230,3 @@ def test_batches_that_cannot_be_padded_are_refused():
     match = r"dimensions \['data', 'x_dim_0'\] of 'x' in every batch for `batches`; got \['data'\]"
     with pytest.raises(ValueError, match=match):
         draw(model, lambda _: None, [X, FIRST])
-
-
-# The host's own word of the same.
-@pytest.mark.filterwarnings("ignore:Found vars in model but not guide")
-def test_sites_that_only_the_model_enumerates_are_refused_with_what_to_do():
-    def model(x):
-        with pyro.plate("data", len(x)):
-            c = pyro.sample("c", dist.Bernoulli(x.new_tensor(0.5)), infer={"enumerate": "parallel"})
-            pyro.sample("x", dist.Normal(c, 1.0), obs=x)
-
-    def guide(x):
-        pass
-
-    match = "a sample site 'c', or a mixture distribution in its place .* for `guide`"
-    for look in (
-        lambda: to_datatree(model, guide, [FIRST]),
-        lambda: log_likelihood(model, guide, [FIRST]),
-        lambda: IWAE_ELBO(2).loss(model, guide, FIRST),
-    ):
-        with pytest.raises(ValueError, match=match):
-            look()
