@@ -29,11 +29,11 @@ from entropy_core.evaluation.summed_out import (
 )
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
-from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.params import Params
+from numpyro_entropy.traces.batches import checked_arguments
 from numpyro_entropy.traces.enumerated import read_enumeration
 from numpyro_entropy.traces.modes import evaluating
-from numpyro_entropy.traces.pairs import pair_shapes, summing_out, trace_pair
+from numpyro_entropy.traces.pairs import summing_out, trace_pair
 
 # What is no array is static where JAX traces, and each traced call keeps its own.
 jax.tree_util.register_static(SiteShape)
@@ -123,9 +123,8 @@ def to_datatree(
     # For each draw what holds for the whole data set.
     shared: Params = {}
     with evaluating(model, guide):
-        for i, call in enumerate(arguments_of(batches, batch_size)):
-            if i == 0:
-                check_params(params, pair_shapes(model, guide, *call))
+        calls = checked_arguments(params, model, guide, batches, batch_size)
+        for i, call in enumerate(calls):
             keys = random.split(random.fold_in(rng_key, i), num_draws)
             found, outside, rows = jax.device_get(draw(keys, shared, params, call))
             check_own_rows([n for n, v in rows.items() if (v != np.arange(v.shape[-1])).any()])

@@ -63,6 +63,7 @@ HOST_NAMES = {
         "evaluating_nets",  # torch's modules have modes of their own
         "one_state",  # torch's modules keep theirs
         "pair_shapes",  # Pyro's modules know their parameters
+        "checked_arguments",
         "trace_enumerated",  # two runs that are compiled as one
         "float_params",  # parameters of a Pyro module know if they can be trained
         "as_floats",

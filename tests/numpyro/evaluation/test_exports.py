@@ -13,7 +13,7 @@ from numpyro import handlers
 from numpyro.infer.autoguide import AutoNormal
 
 from entropy_core.report import EntropyReport
-from numpyro_entropy import EntropySumDiagnostic, to_datatree
+from numpyro_entropy import EntropySumDiagnostic, log_likelihood, to_datatree
 from tests.numpyro.models import initial_params
 from tests.support.helpers import D, data
 
@@ -227,3 +227,18 @@ def test_batches_that_cannot_be_padded_are_refused():
     match = r"dimensions \['data', 'x_dim_0'\] of 'x' in every batch for `batches`; got \['data'\]"
     with pytest.raises(ValueError, match=match):
         draw(model, lambda _: None, [X, FIRST])
+
+
+@pytest.mark.parametrize("look", [to_datatree, log_likelihood])
+def test_a_later_batch_needs_its_parameters_too(look):
+    def model(x, y=None):
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+            if y is not None:
+                numpyro.sample("y", dist.Normal(numpyro.param("loc", 0.0), 1.0), obs=y)
+
+    batches = [(FIRST,), (FIRST, FIRST)]
+    with pytest.raises(ValueError, match=r"the parameters \['loc'\] for `params`; got \[\]"):
+        look(KEY, {}, model, lambda *_: None, batches)
+    with pytest.raises(ValueError, match=r"'loc' of shapes"):
+        look(KEY, {"loc": FIRST}, model, lambda *_: None, batches)
