@@ -187,6 +187,30 @@ def test_batches_with_and_without_labels(order):
     np.testing.assert_allclose(tree["log_likelihood"]["y"], wanted, rtol=1e-9)
 
 
+def test_a_label_is_drawn_where_it_is_not_observed():
+    def model(x, y=None):
+        with numpyro.plate("data", len(x)):
+            y = numpyro.sample("y", dist.Normal(0.0, 1.0), obs=y)
+            numpyro.sample("x", dist.Normal(y, 1.0), obs=x)
+
+    def guide(x, y=None):
+        if y is None:
+            with numpyro.plate("data", len(x)):
+                numpyro.sample("y", dist.Normal(x, 1e-3))
+
+    batches = [(FIRST[:10],), (FIRST[10:], 2 * FIRST[10:])]
+    for order in (batches, batches[::-1]):
+        tree = draw(model, guide, order)
+        start = 0 if order is batches else N - 10
+        drawn = np.isin(np.arange(N), np.arange(start, start + 10))
+        np.testing.assert_array_equal(np.isnan(tree["posterior"]["y"]), [[~drawn] * 5])
+        for group in ("observed_data", "log_likelihood"):
+            missing = np.isnan(tree[group]["y"].values.reshape(-1, N))
+            assert (missing == drawn).all()
+        x = tree["observed_data"]["x"].values
+        np.testing.assert_array_equal(tree["observed_data"]["y"].values[~drawn], 2 * x[~drawn])
+
+
 def sequences_model(x):
     with numpyro.plate("data", len(x)):
         for t in range(x.shape[1]):
