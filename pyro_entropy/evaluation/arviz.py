@@ -83,8 +83,8 @@ def to_datatree(
         ValueError: If `num_draws` is no positive integer, there is no batch, or several and no
             plate holds the data, a batch has NaN or infinite entries, a plate draws the rows of a
             batch itself, the guide lacks a latent site of the model, a site that only the model
-            enumerates cannot be summed out, a site has other dimensions in another batch, or the
-            names of two sites become one.
+            enumerates cannot be summed out or, for `posterior_predictive`, would have to be drawn,
+            a site has other dimensions in another batch, or the names of two sites become one.
 
     Example:
         >>> from pyro_entropy import VAE1
