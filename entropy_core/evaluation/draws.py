@@ -9,8 +9,8 @@ import xarray as xr
 from arviz_base import dict_to_dataset
 
 from entropy_core.checks import expected
-from entropy_core.traces.plates import find_data_plate
-from entropy_core.traces.records import Plate, SiteTerms
+from entropy_core.evaluation.names import ARVIZ_DIMS, own_dim
+from entropy_core.evaluation.shapes import BatchDraws, Layout, SiteShape, layout_of
 
 # What each group holds, and whether it has draws.
 GROUPS = {
@@ -21,48 +21,70 @@ GROUPS = {
 }
 
 
-class SiteShape(NamedTuple):
-    """What the draws of a model's site do not say themselves.
+class Block(NamedTuple):
+    """An array of one batch.
 
     Args:
-        observed: Whether the site is observed.
-        plates: The plates around it.
-        batch_ndim: The number of its batch dimensions.
+        values: The array.
+        dims: The names of its dimensions.
+        starts: Where it starts along some of them; along all others at the first place.
     """
 
-    observed: bool
-    plates: tuple[Plate, ...]
-    batch_ndim: int
+    values: np.ndarray
+    dims: tuple[str, ...]
+    starts: Mapping[str, int]
 
 
-class BatchDraws(NamedTuple):
-    """All draws of one batch; the arrays have a leading dimension of draws where `GROUPS` says so.
+def hide(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Values with NaN in the place of those that are not shown.
 
     Args:
-        shapes: The shape of each site of the model.
-        groups: For each group its arrays by site.
+        values: An array of any type.
+        shown: Whether to show them, of the shape of their first dimensions.
+
+    Returns:
+        The values as they are where all are shown; integers become float64 elsewhere.
+
+    Example:
+        >>> hide(np.array([1, 2]), np.array([True, False]))
+        array([ 1., nan])
     """
+    if shown.all():
+        return values
+    shown = shown.reshape(shown.shape + (1,) * (values.ndim - shown.ndim))
+    return np.where(shown, values, np.array(np.nan, _with_nan(values.dtype)))
 
-    shapes: dict[str, SiteShape]
-    groups: dict[str, dict[str, Any]]
+
+def join(blocks: Sequence[Block], sizes: Mapping[str, int]) -> np.ndarray:
+    """Puts blocks of the same dimensions into one array, NaN where none of them lies.
+
+    Args:
+        blocks: At least one; they do not overlap.
+        sizes: The size of each dimension in the whole.
+
+    Returns:
+        The array, whose integers are float64 where there is a NaN among them.
+
+    Example:
+        >>> first, second = (Block(np.array([[i]]), ("n", "k"), {"n": i}) for i in range(2))
+        >>> join([first, second], {"n": 3, "k": 1}).ravel()
+        array([ 0.,  1., nan])
+    """
+    dims = blocks[0].dims
+    shape = tuple(sizes[dim] for dim in dims)
+    dtype = np.result_type(*(block.values.dtype for block in blocks))
+    if sum(block.values.size for block in blocks) == np.prod(shape, dtype=int):
+        whole = np.empty(shape, dtype)
+    else:
+        whole = np.full(shape, np.nan, _with_nan(dtype))
+    for values, _, starts in blocks:
+        first = [starts.get(dim, 0) for dim in dims]
+        whole[tuple(slice(i, i + n) for i, n in zip(first, values.shape, strict=True))] = values
+    return whole
 
 
-def data_plate_of(shapes: Mapping[str, SiteShape], name: str | None) -> Plate | None:
-    """The plate over data points; see `entropy_core.traces.plates.find_data_plate`."""
-    sites = [
-        SiteTerms(
-            site,
-            "decoder" if shape.observed else "prior",
-            None,
-            None,
-            None,
-            "none",
-            "none",
-            shape.plates,
-        )
-        for site, shape in shapes.items()
-    ]
-    return find_data_plate(sites, name)
+def _with_nan(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
 def check_own_rows(drawn: Sequence[str]) -> None:
@@ -84,6 +106,9 @@ def to_datatree(
 ) -> xr.DataTree:
     """Puts the batches one after another along the data plate.
 
+    A site has NaN in the rows of a batch that lacks it, and behind the end of a dimension that is
+    shorter in one batch than in another.
+
     Args:
         batches: At least one.
         data_plate: See `find_data_plate`.
@@ -91,61 +116,111 @@ def to_datatree(
 
     Returns:
         The groups, with the dimensions `chain` (one), `draw`, those of the plates by their names,
-        and `<site>_dim_<i>`.
+        and `<site>_dim_<i>`. Where a variable or the coordinate of a plate has another name than
+        its site or plate, the attribute `site_name` or `plate_name` says which it is.
 
     Raises:
-        ValueError: If there is no batch, or several and no data plate.
+        ValueError: If there is no batch, several and no data plate, or several with other
+            dimensions of a site.
     """
     if not batches:
         raise ValueError(expected("at least one batch", "batches", "none"))
-    shapes = batches[0].shapes
-    plate = data_plate_of(shapes, data_plate)
-    if plate is None and len(batches) > 1:
-        what = "one batch of all the data, which no plate of the model holds,"
-        raise ValueError(expected(what, "batches", "several"))
+    layout = layout_of(batches, data_plate)
+    blocks = {group: _blocks(group, batches, layout) for group in GROUPS}
+    sizes = {} if layout.plate is None else {layout.plate: layout.num_rows}
+    for block in (b for sites in blocks.values() for found in sites.values() for b in found):
+        for dim, size in zip(block.dims, block.values.shape, strict=True):
+            sizes[dim] = max(sizes.get(dim, 0), block.starts.get(dim, 0) + size)
     groups = {}
-    for group, has_draws in GROUPS.items():
-        arrays: dict[str, np.ndarray] = {}
-        dims: dict[Any, Any] = {}
-        for site in batches[0].groups.get(group, {}):
-            shape = shapes[site]
-            values = [np.asarray(batch.groups[group][site]) for batch in batches]
-            if plate and plate.dim is not None and _holds(plate, shape):
-                joined = np.concatenate(values, has_draws + shape.batch_ndim + plate.dim)
-            else:
-                # A latent of the whole data set is the same in every batch.
-                joined = values[0]
-            arrays[site], dims[site] = _named(site, joined, shape, has_draws, set(shapes))
-        if arrays:
-            groups[group] = dict_to_dataset(
-                arrays,
-                dims=dims,
-                sample_dims=["chain", "draw"] if has_draws else [],
-                inference_library=library,
-            )
+    for group, sites in blocks.items():
+        if sites:
+            groups[group] = _dataset(sites, sizes, layout, library, draws=GROUPS[group])
     return xr.DataTree.from_dict(groups)
 
 
-def _holds(plate: Plate, shape: SiteShape) -> bool:
-    return plate.name in (other.name for other in shape.plates)
+def _blocks(group: str, batches: Sequence[BatchDraws], layout: Layout) -> dict[str, list[Block]]:
+    blocks: dict[str, list[Block]] = {}
+    for batch, start in zip(batches, layout.starts, strict=True):
+        for site, values in batch.groups.get(group, {}).items():
+            shape = batch.shapes[site]
+            values = _shown(group, np.asarray(values), batch.shown.get(site), shape)
+            block = _named(site, values, shape, GROUPS[group], layout)
+            if layout.plate in block.dims:
+                block = block._replace(starts={layout.plate: start})
+            earlier = blocks.setdefault(site, [])
+            if earlier:
+                _check_alike(site, earlier[0], block)
+            # A latent of the whole data set is the same in every batch.
+            if not earlier or block.starts:
+                earlier.append(block)
+    return blocks
+
+
+def _shown(group: str, values: np.ndarray, shown: Any | None, shape: SiteShape) -> np.ndarray:
+    # Draws are there for what is hidden too, and a placeholder is no observation.
+    if shown is None or group not in ("log_likelihood", "observed_data"):
+        return values
+    shown = np.asarray(shown)
+    if group == "observed_data":
+        return hide(values, np.asarray(shown.any(0)))
+    elements = shown.reshape(*shown.shape[: 1 + shape.batch_ndim], -1)
+    return hide(values, np.asarray(elements.any(-1)))
 
 
 def _named(
-    site: str, values: np.ndarray, shape: SiteShape, has_draws: bool, taken: set[str]
-) -> tuple[np.ndarray, list[str]]:
-    # The array with a chain where there are draws, and the names of its other dimensions. A batch
-    # dimension of size 1 in no plate only makes room for plates of other sites.
-    names, axes = [], []
-    first = int(has_draws)
+    site: str, values: np.ndarray, shape: SiteShape, has_draws: bool, layout: Layout
+) -> Block:
+    # The array with a chain where there are draws, and the names of its dimensions. A batch
+    # dimension of size 1 in no plate, where others have one, only makes room for it.
+    first, variable = int(has_draws), layout.variables[site]
+    taken = {*layout.variables.values(), *layout.plates.values(), *ARVIZ_DIMS}
     plates = {plate.dim: plate.name for plate in shape.plates}
+    outermost = min((dim for dim in plates if dim is not None), default=0)
+    names, room = ["chain", "draw"] if has_draws else [], []
+    number = 0
     for axis in range(first, values.ndim):
         dim = axis - first - shape.batch_ndim
         plate = plates.get(dim) if dim < 0 else None
         if plate is not None:
-            names.append(f"{plate}_plate" if plate in taken else plate)
-        elif dim < 0 and values.shape[axis] == 1:
-            axes.append(axis)
+            names.append(layout.plates[plate])
+        elif dim < 0 and values.shape[axis] == 1 and (dim in layout.places or dim > outermost):
+            room.append(axis)
         else:
-            names.append(f"{site}_dim_{axis - first - (shape.batch_ndim if dim >= 0 else 0)}")
-    values = values.squeeze(tuple(axes))
-    return (values[None] if has_draws else values), names
+            names.append(own_dim(variable, number, taken))
+            number += 1
+    values = values.squeeze(tuple(room))
+    return Block(values[None] if has_draws else values, tuple(names), {})
+
+
+def _check_alike(site: str, first: Block, block: Block) -> None:
+    dims, other = ([d for d in b.dims if d not in ARVIZ_DIMS] for b in (first, block))
+    if dims != other:
+        what = f"the dimensions {dims} of '{site}' in every batch"
+        raise ValueError(expected(what, "batches", other))
+    if not block.starts and first.values.shape != block.values.shape:
+        what = f"the shape {first.values.shape[2:]} of '{site}', which no data plate holds,"
+        raise ValueError(expected(what, "batches", block.values.shape[2:]))
+
+
+def _dataset(
+    sites: Mapping[str, Sequence[Block]],
+    sizes: Mapping[str, int],
+    layout: Layout,
+    library: ModuleType,
+    *,
+    draws: bool,
+) -> xr.Dataset:
+    names = {site: layout.variables[site] for site in sites}
+    dataset = dict_to_dataset(
+        {names[site]: join(blocks, sizes) for site, blocks in sites.items()},
+        dims={names[site]: list(blocks[0].dims) for site, blocks in sites.items()},
+        sample_dims=["chain", "draw"] if draws else [],
+        inference_library=library,
+    )
+    for site, name in names.items():
+        if name != site:
+            dataset[name].attrs["site_name"] = site
+    for plate, dim in layout.plates.items():
+        if dim != plate and dim in dataset.coords:
+            dataset[dim].attrs["plate_name"] = plate
+    return dataset

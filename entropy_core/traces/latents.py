@@ -28,7 +28,6 @@ def read_latents(
             `LatentTerms`, of shape `(B, H)`; `None` where there is no closed form.
         is_categorical: Whether the numbers of a distribution are names.
     """
-    joint = joint_sites(guide_sites)
     records = []
     untreated = [
         (name, "enumerated in the model alone: it has no dimensions")
@@ -38,6 +37,7 @@ def read_latents(
     for name, site in guide_sites.items():
         if name not in model_sites or site.is_observed:
             continue
+        joint = joint_sites(guide_sites, name)
         why, found = _why_not(site, model_sites[name], joint, data_plate), None
         if why is None and is_categorical(site.fn):
             why = "categorical: its numbers are names, without a mean"

@@ -49,7 +49,7 @@ def read_sites(
     """
     model, guide = pair.model, pair.guide
     check_sides(model, guide)
-    check_guide((n for n, s in model.items() if not s.is_observed), guide)
+    check_guide({n: s for n, s in model.items() if not s.is_observed}, guide)
     records = [_guide_record(site, reader, closed_form) for site in guide.values()]
     for name, site in model.items():
         cross_entropy = _cross_entropy(name, model, guide, reader) if closed_form else None
@@ -87,11 +87,11 @@ def read_all_sites(
     untreated: dict[str, str] = dict.fromkeys(pair.deterministic, "deterministic")
     untreated |= enumeration.untreated
     skipped = {*enumeration.marginalised, *enumeration.untreated}
-    latent = (n for n, s in model.items() if not s.is_observed)
-    check_guide((name for name in latent if name not in skipped), guide)
+    latent = {n: s for n, s in model.items() if not s.is_observed and n not in skipped}
+    check_guide(latent, guide)
 
     # Where a Delta is no part of a joint draw, it is a point, and its entropy 0 by convention.
-    points = set() if joint_sites(guide) else {n for n, s in guide.items() if s.is_point}
+    points = {n for n, s in guide.items() if s.is_point and not joint_sites(guide, n)}
     records = []
     for name, site in guide.items():
         if name not in untreated:
@@ -118,12 +118,21 @@ def read_all_sites(
     return pair.with_records(records, untreated=tuple(untreated.items()), enumeration=enumeration)
 
 
-def joint_sites(guide: Sites) -> list[str]:
-    """The auxiliary sites of a guide: each is one draw for several latent sites.
+def joint_sites(guide: Sites, name: str) -> list[str]:
+    """The auxiliary sites of a guide that a `Delta` in it may be made of, with other sites.
 
-    A `Delta` is none: it draws nothing.
+    They come before it. An auxiliary `Delta` is none of them, since it draws nothing, and a `Delta`
+    at a parameter is made of none.
+
+    Args:
+        guide: The sites, in the order in which they are drawn.
+        name: The site of the `Delta`.
     """
-    return [name for name, site in guide.items() if site.is_auxiliary and not site.is_point]
+    if guide[name].at_param:
+        return []
+    names = list(guide)
+    before = names[: names.index(name)]
+    return [n for n in before if guide[n].is_auxiliary and not guide[n].is_point]
 
 
 def _averaged(record: SiteTerms, site: BaseSite, enumeration: Enumeration) -> SiteTerms:

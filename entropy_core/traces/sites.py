@@ -5,6 +5,7 @@ place of its own (masks, enumeration, what lies under a private name) is read on
 fields.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ class BaseSite(ABC):
         plates: The plates around the site, from the outside in.
         scale: The scale of plates and handlers together.
         is_auxiliary: Whether a guide draws it for the sake of other sites.
+        at_param: Whether it is drawn from a `Delta` at a parameter as it is: it depends on no draw.
         wants_enumeration: Whether it asks for all its values at once.
         num_samples: The number of draws that it asks for at once.
         enumerate_dim: Where its values lie, if it has all of them.
@@ -44,6 +46,7 @@ class BaseSite(ABC):
     plates: tuple[Plate, ...]
     scale: Any
     is_auxiliary: bool = False
+    at_param: bool = False
     wants_enumeration: bool = False
     num_samples: int | None = None
     enumerate_dim: int | None = None
@@ -78,6 +81,17 @@ class BaseSite(ABC):
         """Values in the shape of the log-probability, zero where a handler's mask hides them."""
 
     @abstractmethod
+    def shown(self, shape: Any) -> Any:
+        """Which elements of the site no mask hides.
+
+        Args:
+            shape: That of its log-probabilities.
+
+        Returns:
+            For each plate element, or for the entries of each where a mask tells them apart,
+            whether it is shown; `None` where there is no mask.
+        """
+
     def count_elements(self, shape: Any) -> tuple[int, Any]:
         """The number of elements of the site, and how many of them no mask hides.
 
@@ -87,6 +101,11 @@ class BaseSite(ABC):
         Returns:
             Counts over all plates and dimensions; `None` for the second where there is no mask.
         """
+        shown, num_elements = self.shown(shape), math.prod((*shape, *self.fn.event_shape))
+        if shown is None:
+            return num_elements, None
+        # Where no mask tells the dimensions of a draw apart, they are hidden together.
+        return num_elements, shown.sum() * (num_elements // max(math.prod(shown.shape), 1))
 
 
 @dataclass(frozen=True)

@@ -36,20 +36,29 @@ class ELBOTerms(NamedTuple):
         return self.elbo - self.entropy_sum
 
 
-def check_guide(latent: Iterable[str], guide_sites: Iterable[str]) -> None:
+def check_guide(latent: Mapping[str, Any], guide_sites: Iterable[str]) -> None:
     """Refuses a guide that lacks one of the model's latent sites.
+
+    Args:
+        latent: The latent sites of the model, by name.
+        guide_sites: The names of the guide's sites.
 
     Raises:
         ValueError: If a name in `latent` is not in `guide_sites`.
     """
     guide_sites = sorted(guide_sites)
-    for name in latent:
-        if name not in guide_sites:
-            raise ValueError(
-                expected(
-                    f"a sample site '{name}'", "guide", f"a guide with the sites {guide_sites}"
-                )
+    for name, site in latent.items():
+        if name in guide_sites:
+            continue
+        what = f"a sample site '{name}'"
+        got = f"a guide with the sites {guide_sites}"
+        if site.wants_enumeration:
+            what += ", or a mixture distribution in its place in the model,"
+            got += (
+                f": '{name}' is enumerated in the model alone, which the host's `TraceEnum_ELBO`,"
+                " `EntropySumDiagnostic` and `to_datatree` sum out"
             )
+        raise ValueError(expected(what, "guide", got))
 
 
 def check_sides(model_sites: Mapping[str, Any], guide_sites: Mapping[str, Any]) -> None:

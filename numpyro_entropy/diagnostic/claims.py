@@ -22,8 +22,8 @@ from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import split_elbo_terms
 from numpyro_entropy.diagnostic.linearised import float_params, linearise
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
-from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of
+from numpyro_entropy.params import Params
+from numpyro_entropy.traces.batches import checked_arguments
 from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import check_reparameterised, pair_shapes
@@ -89,7 +89,8 @@ def explain_residuals(
     check_positive_int(num_particles, "num_particles")
     explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
     with evaluating(model, guide):
-        for i, call in enumerate(arguments_of(batches, batch_size)):
+        calls = checked_arguments(params, model, guide, batches, batch_size)
+        for i, call in enumerate(calls):
             explanation.add(random.fold_in(rng_key, i), params, call)
     return explanation.claims(tolerance)
 
@@ -142,9 +143,7 @@ class Explanation:
         return explain(at, draws, tolerance=tolerance, solved=solved_misfit(self._eps))
 
     def _trace_and_read(self, rng_key: Array, params: Params, call: Arguments) -> BatchEvidence:
-        # Once for each kind of batch, while it is compiled.
-        shapes = pair_shapes(self.model, self.guide, *call)
-        check_params(params, shapes)
+        read_params = tuple(pair_shapes(self.model, self.guide, *call))
 
         def read(floats: Params) -> tuple[tuple[Array, Array], BatchEvidence]:
             pair = trace_enumerated(rng_key, {**params, **floats}, self.model, self.guide, *call)
@@ -158,7 +157,7 @@ class Explanation:
                 for name, value in terms.residuals.items()
             }
             measures = _base_measures(pair, plate)
-            found = BatchEvidence({}, residuals, measures, pair.untreated, tuple(shapes), plate)
+            found = BatchEvidence({}, residuals, measures, pair.untreated, read_params, plate)
             return (jnp.asarray(inside.elbo), jnp.asarray(outside.elbo)), found
 
         (inside, outside), pull, found = jax.vjp(read, float_params(params), has_aux=True)

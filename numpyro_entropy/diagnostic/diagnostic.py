@@ -20,12 +20,12 @@ from entropy_core.traces.records import TraceTerms, joined, summed
 from entropy_core.traces.sites import Pair
 from numpyro_entropy.diagnostic.claims import Explanation
 from numpyro_entropy.diagnostic.monitor import Monitor
-from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of, outside_support
+from numpyro_entropy.params import Params
+from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.latents import latent_terms
 from numpyro_entropy.traces.modes import evaluating
-from numpyro_entropy.traces.pairs import pair_of, pair_shapes
+from numpyro_entropy.traces.pairs import pair_of
 from numpyro_entropy.traces.sites import Trace
 from numpyro_entropy.traces.terms import all_terms
 
@@ -196,7 +196,8 @@ class EntropySumDiagnostic:
     ) -> Accumulator:
         sums = Accumulator(self.thresholds.kl_epsilon)
         with evaluating(self.model, self.guide):
-            for i, call in enumerate(arguments_of(batches, batch_size)):
+            calls = checked_arguments(params, self.model, self.guide, batches, batch_size)
+            for i, call in enumerate(calls):
                 batch_key = random.fold_in(rng_key, i)
                 keys = random.split(batch_key, self.num_particles)
                 draws = [jax.device_get(self._particle(key, params, call)) for key in keys]
@@ -209,8 +210,6 @@ class EntropySumDiagnostic:
     def _trace_and_read(
         self, rng_key: Array, params: Params, call: Arguments
     ) -> tuple[TraceTerms, dict[str, Array]]:
-        # Once for each kind of batch, while it is compiled.
-        check_params(params, pair_shapes(self.model, self.guide, *call))
         pair = trace_enumerated(rng_key, params, self.model, self.guide, *call)
         return self._read(pair, rng_key), outside_support(pair)
 

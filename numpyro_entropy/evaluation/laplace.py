@@ -15,11 +15,11 @@ from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
-from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of, outside_support
+from numpyro_entropy.params import Params
+from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.normals import normal_of, rows
-from numpyro_entropy.traces.pairs import pair_shapes, trace_model, trace_pair
+from numpyro_entropy.traces.pairs import trace_model, trace_pair
 from numpyro_entropy.traces.terms import site_terms
 
 
@@ -126,9 +126,7 @@ def _gauss_newton(
 
     found = []
     with evaluating(model, guide):
-        for i, call in enumerate(arguments_of(batches, batch_size)):
-            if i == 0:
-                check_params(params, pair_shapes(model, guide, *call))
+        for call in checked_arguments(params, model, guide, batches, batch_size):
             part, outside = jax.device_get(expand(params, call))
             check_outside(outside)
             found.append(part)

@@ -12,10 +12,10 @@ from entropy_core.arguments import Arguments
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
-from numpyro_entropy.params import Params, check_params
-from numpyro_entropy.traces.batches import arguments_of, outside_support
+from numpyro_entropy.params import Params
+from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.modes import evaluating
-from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
+from numpyro_entropy.traces.pairs import trace_pair
 
 
 def log_likelihood(
@@ -93,9 +93,8 @@ def log_likelihood(
 
     parts = []
     with evaluating(model, guide):
-        for i, call in enumerate(arguments_of(batches, batch_size)):
-            if i == 0:
-                check_params(params, pair_shapes(model, guide, *call))
+        calls = checked_arguments(params, model, guide, batches, batch_size)
+        for i, call in enumerate(calls):
             batch_key, draws_key = random.split(random.fold_in(rng_key, i))
             sums = WeightSums(num_particles)
             for j, size in enumerate(sizes):

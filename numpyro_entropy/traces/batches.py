@@ -11,9 +11,9 @@ from jaxtyping import Array
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
 from entropy_core.traces.sites import Pair
-from numpyro_entropy.params import Params
+from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.modes import evaluating
-from numpyro_entropy.traces.pairs import trace_pair
+from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
 
 # What is no array, such as a number of Python's, decides on shapes: it is static when compiled.
 _ARRAYS = (jax.Array, np.ndarray, np.generic, float, complex, jax.ShapeDtypeStruct)
@@ -62,6 +62,29 @@ def arguments_of(
         for arg in call.values:
             if isinstance(arg, jax.Array | np.ndarray) and jnp.issubdtype(arg.dtype, jnp.floating):
                 check_finite(np.asarray(arg), "batches")
+        yield call
+
+
+def checked_arguments(
+    params: Params,
+    model: Callable,
+    guide: Callable,
+    batches: jax.Array | np.ndarray | Iterable,
+    batch_size: int,
+) -> Iterator[Arguments]:
+    """As `arguments_of`, for parameters that all batches need: a batch may have sites of its own.
+
+    Raises:
+        ValueError: If a parameter is missing or has another shape, and as `arguments_of` does.
+    """
+    seen = set()
+    for call in arguments_of(batches, batch_size):
+        leaves, structure = jax.tree.flatten(call)
+        shapes = [(getattr(a, "shape", ()), getattr(a, "dtype", type(a))) for a in leaves]
+        look = structure, tuple(shapes)
+        if look not in seen:
+            check_params(params, pair_shapes(model, guide, *call))
+            seen.add(look)
         yield call
 
 

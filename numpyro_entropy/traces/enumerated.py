@@ -67,6 +67,15 @@ def enumerating(model: Callable, guide: Callable, pair: Pair) -> tuple[Callable,
     return _Enumerate(model, places, places.keys() - drawn), _Enumerate(guide, places, drawn)
 
 
+def summing_out(model: Callable, guide: Callable, pair: Pair) -> tuple[Callable, Callable]:
+    """Gives a model all values of the sites that ask for them and that the guide does not draw.
+
+    Arguments and return value are those of `enumerating`; the guide draws as before.
+    """
+    drawn = {n: replace(site, wants_enumeration=False) for n, site in pair.guide.items()}
+    return enumerating(model, guide, replace(pair, guide=drawn))
+
+
 def read_enumeration(
     model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]
 ) -> Enumeration:

@@ -1,7 +1,6 @@
 """The sample sites of a NumPyro trace: which there are, and what is read off one of them."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -68,25 +67,16 @@ class Site(BaseSite):
         # The host's masks are those of the distribution.
         return jnp.broadcast_to(values, self.log_prob.shape)
 
-    def count_elements(self, shape: tuple[int, ...]) -> tuple[int, Array | None]:
-        """The number of elements of the site, and how many of them no mask hides.
-
-        Args:
-            shape: That of its log-probabilities.
-
-        Returns:
-            Counts over all plates and dimensions; `None` for the second where there is no mask.
-        """
+    def shown(self, shape: tuple[int, ...]) -> Array | None:
+        """Which elements of the site no mask hides; see `BaseSite.shown`."""
         masks, inside = masks_of(self.fn)
-        num_elements = math.prod((*shape, *self.fn.event_shape))
         if not masks:
-            return num_elements, None
+            return None
         shown = jnp.ones((*shape, *inside), bool)
         for mask, depth in masks:
             mask = jnp.asarray(mask, bool)
             shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-        # Where no mask tells the dimensions of a draw apart, they are hidden together.
-        return num_elements, shown.sum() * (num_elements // max(shown.size, 1))
+        return shown
 
     def holding(self, value: Array) -> "Site":
         """The site with another value in its draw's place."""
@@ -97,7 +87,10 @@ class Site(BaseSite):
 def sample_sites(trace: Trace) -> dict[str, Site]:
     """The sample sites of a trace."""
     sizes = {name: msg["args"][0] for name, msg in trace.items() if msg["type"] == "plate"}
-    return {name: _site(msg, sizes) for name, msg in trace.items() if msg["type"] == "sample"}
+    params = [msg["value"] for msg in trace.values() if msg["type"] == "param"]
+    return {
+        name: _site(msg, sizes, params) for name, msg in trace.items() if msg["type"] == "sample"
+    }
 
 
 def deterministic_sites(trace: Trace) -> list[str]:
@@ -110,9 +103,9 @@ def subsamples(trace: Trace) -> dict[str, Array]:
     return {name: msg["value"] for name, msg in trace.items() if msg["type"] == "plate"}
 
 
-def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int]) -> Site:
+def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int], params: Sequence[Any]) -> Site:
     # What NumPyro keeps under private names, or we do in its place, is read here alone.
-    infer = message["infer"] or {}
+    infer, point = message["infer"] or {}, elementwise(message["fn"])
     return Site(
         name=message["name"],
         fn=message["fn"],
@@ -125,6 +118,7 @@ def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int]) -> Site:
         ),
         scale=1.0 if message["scale"] is None else message["scale"],
         is_auxiliary=bool(infer.get("is_auxiliary")),
+        at_param=isinstance(point, Delta) and any(point.v is param for param in params),
         wants_enumeration=infer.get("enumerate") == "parallel",
         enumerate_dim=infer.get("_enumerate_dim"),
         places=infer.get("_enumerated_places", {}),

@@ -3,7 +3,7 @@
 ArviZ has a converter for the MCMC of Pyro and none for its SVI.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,19 @@ from torch import Tensor
 
 from entropy_core.checks import check_positive_int
 from entropy_core.evaluation import draws
-from entropy_core.evaluation.draws import BatchDraws, SiteShape, check_own_rows, data_plate_of
+from entropy_core.evaluation.draws import check_own_rows
+from entropy_core.evaluation.shapes import BatchDraws, SiteShape, is_outside
+from entropy_core.evaluation.summed_out import (
+    check_predictive,
+    shape_without_enumerated,
+    shown_without_enumerated,
+    summed_out,
+)
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
+from pyro_entropy.traces.enumerated import read_enumeration, summing_out
 from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import trace_pair
 
@@ -42,6 +50,20 @@ def to_datatree(
     take it for the posterior. For a latent of its own for each data point they measure how well a
     data point is reconstructed, and large Pareto k are to be expected.
 
+    What a mask hides is NaN in `observed_data` and, where a data point is hidden altogether, in
+    `log_likelihood`. So are the rows of a batch that lacks a site which others have, and the ends
+    of sequences that are shorter than others; integers become floats there. Hand `loo` of ArviZ
+    the rows that have a log-likelihood,
+
+        rows = tree["log_likelihood"]["x"][0, 0].notnull()
+        arviz_stats.loo(tree.isel(data=rows.values), var_name="x", reff=1.0)
+
+    A site that only the model enumerates is summed out of the log-likelihood, where this is exact
+    for each data point: where it has the plates of the one observed site that depends on it.
+
+    xarray allows no `/` in the name of a variable, which `scope` handlers put into those of sites:
+    `trend/alpha` is the variable `trend::alpha`, whose attribute `site_name` is the site's name.
+
     Args:
         model: The model.
         guide: The guide. One draw of a latent of the whole data set holds for all batches.
@@ -53,12 +75,16 @@ def to_datatree(
 
     Returns:
         The groups, with the dimensions `chain` (of size 1), `draw`, those of the plates by their
-        names, and `<site>_dim_<i>`.
+        names, and `<site>_dim_<i>`. A site called `chain`, `draw` or `sample` is `draw_site`, and
+        a plate of such a name, or of that of a site, `draw_plate`, with the attribute `plate_name`
+        of its coordinate.
 
     Raises:
         ValueError: If `num_draws` is no positive integer, there is no batch, or several and no
             plate holds the data, a batch has NaN or infinite entries, a plate draws the rows of a
-            batch itself, or the guide lacks a latent site of the model.
+            batch itself, the guide lacks a latent site of the model, a site that only the model
+            enumerates cannot be summed out or, for `posterior_predictive`, would have to be drawn,
+            a site has other dimensions in another batch, or the names of two sites become one.
 
     Example:
         >>> from pyro_entropy import VAE1
@@ -74,53 +100,67 @@ def to_datatree(
     with evaluating(model, guide):
         for call in arguments_of(batches, batch_size):
             seen = []
+            enumerated, nesting = summing_out(model, guide, *call)
             for i, values in enumerate(shared):
-                pair = trace_pair(model, guide, *call, values=values)
-                shapes, groups = _read(pair, posterior_predictive)
-                if not done:
-                    shared[i] = _outside_plate(pair, shapes, data_plate)
-                seen.append(groups)
-            # The data are the same in each draw.
-            observed = seen[0].pop("observed_data")
-            stacked = {
-                group: {
-                    name: np.stack([groups[group][name] for groups in seen])
-                    for name in seen[0][group]
-                }
-                for group in seen[0]
-            }
-            done.append(BatchDraws(shapes, stacked | {"observed_data": observed}))
+                pair = trace_pair(
+                    enumerated, guide, *call, max_plate_nesting=nesting, values=values
+                )
+                draw = _read(pair, posterior_predictive)
+                # A batch may have a latent of the whole data set that earlier ones lack.
+                shared[i] = _outside_plate(pair, draw.shapes, data_plate) | values
+                seen.append(draw)
+            done.append(_stacked(seen))
             del seen
     return draws.to_datatree(done, data_plate, library=pyro)
 
 
-def _read(pair: Pair, predict: bool) -> tuple[dict[str, SiteShape], dict[str, dict[str, Any]]]:
+def _read(pair: Pair, predict: bool) -> BatchDraws:
+    # One draw, without a dimension of draws.
     rows = {name: indices.tolist() for name, indices in pair.rows.items()}
     check_own_rows([name for name, value in rows.items() if value != list(range(len(value)))])
-    sites = {name: site for name, site in pair.model.items() if not site.is_factor}
-    check_guide((name for name, site in sites.items() if not site.is_observed), pair.guide)
+    # What only the model enumerates is summed out.
+    sites = {n: s for n, s in pair.model.items() if not s.is_factor and s.enumerate_dim is None}
+    check_guide({name: site for name, site in sites.items() if not site.is_observed}, pair.guide)
     groups: dict[str, dict[str, Any]] = {name: {} for name in draws.GROUPS}
-    shapes = {}
+    shapes, shown = {}, {}
     for name, site in sites.items():
-        fn = site.fn
-        shapes[name] = SiteShape(site.is_observed, site.plates, len(fn.batch_shape))
-        value = site.value.expand(fn.batch_shape + fn.event_shape)
+        # Values may be wider than their distribution, as where there is no plate.
+        fn, shape = site.fn, shape_without_enumerated(site)
+        shapes[name] = SiteShape(site.is_observed, site.plates, len(shape))
+        event_shape = site.value.shape[site.value.ndim - fn.event_dim :]
+        value = to_numpy(site.value.expand(shape + event_shape))
         if not site.is_observed:
-            groups["posterior"][name] = to_numpy(value)
+            groups["posterior"][name] = value
             continue
-        groups["observed_data"][name] = to_numpy(value)
-        groups["log_likelihood"][name] = to_numpy(site.log_prob.expand(fn.batch_shape))
+        groups["observed_data"][name] = value
+        log_prob = summed_out(name, pair.model, lambda model: read_enumeration(model, pair.guide))
+        groups["log_likelihood"][name] = to_numpy(log_prob)
         if predict:
-            groups["posterior_predictive"][name] = to_numpy(fn.sample())
-    return shapes, groups
+            check_predictive(site)
+            wide = fn if fn.batch_shape == shape else fn.expand(shape)
+            groups["posterior_predictive"][name] = to_numpy(wide.sample())
+        seen = shown_without_enumerated(site)
+        if seen is not None:
+            shown[name] = to_numpy(seen)
+    return BatchDraws(shapes, groups, shown)
+
+
+def _stacked(seen: Sequence[BatchDraws]) -> BatchDraws:
+    def stack(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {name: np.stack([value[name] for value in values]) for name in values[0]}
+
+    first = seen[0]
+    groups = {group: stack([draw.groups[group] for draw in seen]) for group in first.groups}
+    # The data are the same in each draw.
+    groups["observed_data"] = dict(first.groups["observed_data"])
+    return BatchDraws(first.shapes, groups, stack([draw.shown for draw in seen]))
 
 
 def _outside_plate(
-    pair: Pair, shapes: dict[str, SiteShape], data_plate: str | None
+    pair: Pair, shapes: Mapping[str, SiteShape], data_plate: str | None
 ) -> dict[str, Tensor]:
-    plate = data_plate_of(shapes, data_plate)
     return {
         name: site.value
         for name, site in pair.guide.items()
-        if not any(plate and plate.name == other.name for other in site.plates)
+        if is_outside(site.plates, shapes, data_plate)
     }

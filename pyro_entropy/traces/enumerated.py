@@ -35,14 +35,30 @@ def enumerating(
         The model and guide, and how many dimensions plates may take; the very same and infinity
         where nothing asks for enumeration.
     """
-    with poutine.block(), keeping_random_state():
-        pair = run_pair(model, guide, args, kwargs)
-    sites = _all_sites(pair)
-    if not any(site.wants_enumeration for site in sites):
+    pair = _aside(model, guide, args, kwargs)
+    if not any(site.wants_enumeration for site in _all_sites(pair)):
         return model, guide, NO_LIMIT
-    nesting = -min((plate.dim or 0 for site in sites for plate in site.plates), default=0)
+    nesting = _nesting(pair)
     # The model keeps clear of the dimensions that the guide has taken.
     return EnumMessenger()(model), EnumMessenger(-1 - nesting)(guide), nesting
+
+
+def summing_out(
+    model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> tuple[Callable, int | float]:
+    """A model with all values of the sites that ask for them and that the guide does not draw.
+
+    The arguments are those of `enumerating`.
+
+    Returns:
+        The model, and how many dimensions plates may take; the very same and infinity where there
+        is no such site.
+    """
+    pair = _aside(model, guide, args, kwargs)
+    if not any(s.wants_enumeration for n, s in pair.model.items() if n not in pair.guide):
+        return model, NO_LIMIT
+    nesting = _nesting(pair)
+    return EnumMessenger(-1 - nesting)(model), nesting
 
 
 class Looks:
@@ -110,6 +126,16 @@ def _part(site: Site) -> Part:
     log_prob = (site if dim is None else site.unmasked()).log_prob
     plates = frozenset(plate.dim for plate in site.plates if plate.dim is not None)
     return Part(log_prob, site.places, plates, None if dim is None else site.places[dim])
+
+
+def _aside(model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None) -> Pair:
+    # Nothing of it is seen outside, and the draws to come stay as they are.
+    with poutine.block(), keeping_random_state():
+        return run_pair(model, guide, args, kwargs)
+
+
+def _nesting(pair: Pair) -> int:
+    return -min((p.dim or 0 for site in _all_sites(pair) for p in site.plates), default=0)
 
 
 def _all_sites(pair: Pair) -> list[Site]:

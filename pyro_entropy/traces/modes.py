@@ -70,7 +70,8 @@ def keeping_random_state() -> Iterator[None]:
     try:
         yield
     finally:
-        new = [store[name].unconstrained() for name in store.keys() - names]
+        constrained: list[Any] = [store[name] for name in store.keys() - names]
+        new = [parameter.unconstrained() for parameter in constrained]
         if all(isinstance(parameter, nn.Parameter) for parameter in new):
             set_rng_state(state)
             torch.cuda.set_rng_state_all(on_devices)

@@ -1,7 +1,6 @@
 """The sample sites of a Pyro trace: which there are, and what is read off one of them."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Optional
@@ -11,7 +10,7 @@ from pyro.distributions import Delta, Unit
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from pyro.poutine.util import site_is_subsample
-from torch import Size, Tensor
+from torch import Tensor
 
 from entropy_core.traces.records import PARTICLES, Plate
 from entropy_core.traces.sites import BaseSite
@@ -71,26 +70,17 @@ class Site(BaseSite):
         """Values in the shape of the log-probability, zero where a handler's mask hides them."""
         return scale_and_mask(values.expand(self.log_prob.shape), mask=self.mask)
 
-    def count_elements(self, shape: Size) -> tuple[int, Tensor | None]:
-        """The number of elements of the site, and how many of them no mask hides.
-
-        Args:
-            shape: That of its log-probabilities.
-
-        Returns:
-            Counts over all plates and dimensions; `None` for the second where there is no mask.
-        """
+    def shown(self, shape: tuple[int, ...]) -> Tensor | None:
+        """Which elements of the site no mask hides; see `BaseSite.shown`."""
         inner, inside = masks_of(self.fn)
         masks = (*(((self.mask, 0),) if self.mask is not None else ()), *inner)
-        num_elements = math.prod((*shape, *self.fn.event_shape))
         if not masks:
-            return num_elements, None
+            return None
         shown = torch.ones((*shape, *inside), dtype=torch.bool)
         for mask, depth in masks:
             mask = torch.as_tensor(mask, dtype=torch.bool).cpu()
             shown = shown & mask.reshape(mask.shape + (1,) * (len(inside) - depth))
-        # Where no mask tells the dimensions of a draw apart, they are hidden together.
-        return num_elements, shown.sum() * (num_elements // max(shown.numel(), 1))
+        return shown
 
     def holding(self, value: Tensor) -> "Site":
         """The site with another value in its draw's place."""
@@ -104,7 +94,13 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
     Left out are the indices of a subsampling plate, and what `pyro.deterministic` and the
     reparameterisers leave behind: an observed site under the mask `False`.
     """
-    return {name: _site(m) for name, m in _sampled(trace).items() if not _is_deterministic(m)}
+    nodes: dict[str, Any] = trace.nodes
+    params = [message["value"] for message in nodes.values() if message["type"] == "param"]
+    return {
+        name: _site(message, params)
+        for name, message in _sampled(trace).items()
+        if not _is_deterministic(message)
+    }
 
 
 def deterministic_sites(trace: Trace) -> list[str]:
@@ -131,7 +127,7 @@ def _is_deterministic(message: Mapping[str, Any]) -> bool:
     return message["is_observed"] and is_hidden(message["fn"])
 
 
-def _site(message: Mapping[str, Any]) -> Site:
+def _site(message: Mapping[str, Any], params: Sequence[Tensor]) -> Site:
     # What Pyro keeps under private names is read here alone.
     infer, fn = message["infer"] or {}, message["fn"]
     return Site(
@@ -143,6 +139,7 @@ def _site(message: Mapping[str, Any]) -> Site:
         scale=message["scale"],
         mask=message["mask"],
         is_auxiliary=bool(infer.get("is_auxiliary")),
+        at_param=_is_at(fn, params),
         wants_enumeration=infer.get("enumerate") == "parallel",
         num_samples=infer.get("num_samples"),
         enumerate_dim=infer.get("_enumerate_dim"),
@@ -150,6 +147,15 @@ def _site(message: Mapping[str, Any]) -> Site:
         places={place: str(number) for place, number in infer.get("_dim_to_id", {}).items()},
         message=message,
     )
+
+
+def _is_at(fn: Any, params: Sequence[Tensor]) -> bool:
+    point = elementwise(fn)
+    if not isinstance(point, Delta):
+        return False
+    # A plate makes a view of it.
+    own = point.v if point.v._base is None else point.v._base
+    return any(own is param for param in params)
 
 
 def _plate_of(frame: Any, message: Mapping[str, Any]) -> Plate:

@@ -68,6 +68,7 @@ HOST_NAMES = {
         "evaluating_nets",  # torch's modules have modes of their own
         "one_state",  # torch's modules keep theirs
         "pair_shapes",  # Pyro's modules know their parameters
+        "checked_arguments",
         "trace_enumerated",  # two runs that are compiled as one
         "float_params",  # parameters of a Pyro module know if they can be trained
         "as_floats",
@@ -80,6 +81,7 @@ HOST_SIGNATURES = {
     "Site",  # Pyro keeps masks beside the distribution, NumPyro the path of a draw
     "check_data",  # a Pyro module knows its data_shape and its float type
     "enumerating",  # in NumPyro traces need a key and parameters
+    "summing_out",  # the same
     "UnitNormLinear",  # torch's and Linen's linear layers
     "VAE.prior",  # properties in Pyro, fields of a frozen dataclass in NumPyro
     "VAE.encoder",

@@ -1,6 +1,7 @@
 """Sums over records against sums over the whole data set, written out element by element."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -204,9 +205,13 @@ def test_mean_field_is_read_off_the_order_of_sites(answer, name, model, guide):
 
 
 def test_a_guide_may_have_more_sites_and_no_fewer():
-    check_guide(["z"], {"z": 1, "auxiliary": 2})
-    with pytest.raises(ValueError, match=r"'w' for `guide`; .* \['a', 'z'\]"):
-        check_guide(["z", "w"], iter(["z", "a"]))
+    drawn, enumerated = (SimpleNamespace(wants_enumeration=wants) for wants in (False, True))
+    check_guide({"z": drawn}, {"z": 1, "auxiliary": 2})
+    with pytest.raises(ValueError, match=r"'w' for `guide`; .* \['a', 'z'\]$"):
+        check_guide({"z": drawn, "w": drawn}, iter(["z", "a"]))
+    check_guide({"c": enumerated}, ["c"])
+    with pytest.raises(ValueError, match=r"'c', or a mixture .* for `guide`; got .* sum out$"):
+        check_guide({"z": drawn, "c": enumerated}, ["z"])
 
 
 def test_average_is_that_of_each_term():

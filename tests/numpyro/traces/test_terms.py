@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import random
-from numpyro.handlers import reparam, replay, seed, trace
+from numpyro.handlers import block, reparam, replay, seed, trace
 from numpyro.infer import Trace_ELBO
+from numpyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoGuideList, AutoNormal
 from numpyro.infer.reparam import LocScaleReparam
 
-from numpyro_entropy import VAE, VAE1, LinearVAE, Standard_ELBO
+from numpyro_entropy import VAE, VAE1, EntropySumDiagnostic, LinearVAE, Standard_ELBO
 from numpyro_entropy.traces.pairs import pair_of
 from numpyro_entropy.traces.sites import sample_sites
 from numpyro_entropy.traces.terms import site_terms
@@ -276,3 +277,51 @@ def test_data_wider_than_their_distribution():
     terms, host = terms_and_host(KEY)
     assert terms.elbo.item() == pytest.approx(-host.item(), rel=IDENTITY)
     assert terms.decoder_entropy.item() == pytest.approx(B * normal_entropy(1.0))
+
+
+def three_latents(x):
+    mu = numpyro.sample("mu", dist.Normal(0.0, 3.0))
+    s = numpyro.sample("s", dist.LogNormal(0.0, 0.5))
+    with numpyro.plate("groups", 2):
+        w = numpyro.sample("w", dist.Gamma(1.0, 1.0))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("x", dist.Normal(mu + w.sum(), s), obs=x[:, 0])
+
+
+@pytest.mark.parametrize("kind", [AutoDiagonalNormal, AutoNormal])
+@pytest.mark.parametrize("point_first", [True, False])
+def test_a_point_beside_other_draws_is_a_point(kind, point_first):
+    parts = [
+        AutoDelta(block(three_latents, hide=["mu", "s", "x"]), prefix="point"),
+        kind(block(three_latents, hide=["w", "x"]), prefix="drawn"),
+    ]
+    guide = AutoGuideList(three_latents)
+    for part in parts if point_first else reversed(parts):
+        guide.append(part)
+    params = initial_params(three_latents, guide, X)
+    report = EntropySumDiagnostic(three_latents, guide).run(random.key(0), params, [X])
+    assert report.untreated["w"].startswith("a point: ")
+    methods = report.sites().set_index(["role", "site_name"])["entropy_method"]["encoder"]
+    assert methods["w"] == "none"
+    if kind is AutoDiagonalNormal:
+        assert "together with other sites, as _drawn_latent" in report.untreated["mu"]
+        assert methods["mu"] == "closed form"
+
+
+def test_a_function_of_a_joint_draw_is_no_point():
+    def model(x):
+        a = numpyro.sample("a", dist.Normal(0.0, 1.0))
+        b = numpyro.sample("b", dist.Normal(0.0, 1.0))
+        numpyro.sample("x", dist.Normal(a + b, 1.0), obs=x[0, 0])
+
+    def guide(x):
+        scale = numpyro.param("scale", 1.0)
+        normal = dist.Normal(jnp.zeros(2), 1.0).to_event(1)
+        both = numpyro.sample("both", normal, infer={"is_auxiliary": True})
+        numpyro.sample("a", dist.Delta(scale * both[0]))
+        numpyro.sample("b", dist.Delta(both[1]))
+
+    params = initial_params(model, guide, X)
+    untreated = EntropySumDiagnostic(model, guide).run(random.key(0), params, [X]).untreated
+    assert "as both" in untreated["a"]
+    assert "as both" in untreated["b"]

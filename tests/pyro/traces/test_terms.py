@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyro.infer import Trace_ELBO
+from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoGuideList, AutoNormal
 
-from pyro_entropy import VAE1, LinearVAE, Standard_ELBO
+from pyro_entropy import VAE1, EntropySumDiagnostic, LinearVAE, Standard_ELBO
 from pyro_entropy.traces.sites import sample_sites
 from tests.parity.noise import PyroNoise
 from tests.pyro.models import USER_MODELS
@@ -168,3 +169,49 @@ def test_factors_of_model_and_guide_are_no_entropies():
     assert terms.decoder_entropy.item() == pytest.approx(normal_entropy(1.0))
     assert terms.residuals["f"].item() == pytest.approx(5.0)
     assert terms.residuals["f (guide)"].item() == pytest.approx(-5.0)
+
+
+def three_latents(x):
+    mu = pyro.sample("mu", pyro.distributions.Normal(x.new_zeros(()), 3.0))
+    s = pyro.sample("s", pyro.distributions.LogNormal(x.new_zeros(()), 0.5))
+    with pyro.plate("groups", 2):
+        w = pyro.sample("w", pyro.distributions.Gamma(x.new_ones(()), 1.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", pyro.distributions.Normal(mu + w.sum(), s), obs=x[:, 0])
+
+
+@pytest.mark.parametrize("kind", [AutoDiagonalNormal, AutoNormal])
+@pytest.mark.parametrize("point_first", [True, False])
+def test_a_point_beside_other_draws_is_a_point(kind, point_first):
+    parts = [
+        AutoDelta(pyro.poutine.block(three_latents, expose=["w"])),
+        kind(pyro.poutine.block(three_latents, expose=["mu", "s"])),
+    ]
+    guide = AutoGuideList(three_latents)
+    for part in parts if point_first else reversed(parts):
+        guide.append(part)
+    report = EntropySumDiagnostic(three_latents, guide).run([X])
+    assert report.untreated["w"].startswith("a point: ")
+    methods = report.sites().set_index(["role", "site_name"])["entropy_method"]["encoder"]
+    assert methods["w"] == "none"
+    if kind is AutoDiagonalNormal:
+        assert "together with other sites, as _AutoGuideList" in report.untreated["mu"]
+        assert methods["mu"] == "closed form"
+
+
+def test_a_function_of_a_joint_draw_is_no_point():
+    def model(x):
+        a = pyro.sample("a", pyro.distributions.Normal(x.new_zeros(()), 1.0))
+        b = pyro.sample("b", pyro.distributions.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("x", pyro.distributions.Normal(a + b, 1.0), obs=x[0, 0])
+
+    def guide(x):
+        scale = pyro.param("scale", x.new_ones(()))
+        normal = pyro.distributions.Normal(x.new_zeros(2), 1.0).to_event(1)
+        both = pyro.sample("both", normal, infer={"is_auxiliary": True})
+        pyro.sample("a", pyro.distributions.Delta(scale * both[0]))
+        pyro.sample("b", pyro.distributions.Delta(both[1]))
+
+    untreated = EntropySumDiagnostic(model, guide).run([X]).untreated
+    assert "as both" in untreated["a"]
+    assert "as both" in untreated["b"]
