@@ -41,6 +41,24 @@ def on_parts_of_the_data(report: ReportData) -> list[str]:
     ]
 
 
+def on_scales(report: ReportData) -> list[str]:
+    """That `scale` handlers make another ELBO of what is trained, with both numbers."""
+    sums, sites = report.group("entropy_sum"), report.sites()
+    if sums is None or "scaled_elbo" not in sums:
+        return []
+    scaled = sites[sites["handler_scale"] != "1.0"]
+    names = [
+        f"'{site}' by {scale}" if "[" not in scale else f"'{site}'"
+        for site, scale in dict(
+            zip(scaled["site_name"], scaled["handler_scale"], strict=True)
+        ).items()
+    ]
+    return [
+        f"Handlers scale {listed(names)}: the ELBO under them, which a loss of the host has, is "
+        f"{report['scaled_elbo']:.5g} {report.units}. This report is without them."
+    ]
+
+
 def listed(labels: Sequence[str] | pd.Index) -> str:
     """Names as a part of a sentence, the first few of many."""
     shown = ", ".join(labels[:MAX_NAMES])

@@ -5,7 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from entropy_core.report.coverage import listed, on_missing_sites, on_parts_of_the_data
+from entropy_core.report.coverage import (
+    listed,
+    on_missing_sites,
+    on_parts_of_the_data,
+    on_scales,
+)
 from entropy_core.results.data import ReportData
 from entropy_core.results.numbers import short
 
@@ -38,6 +43,7 @@ def findings(report: ReportData, num_dims: Mapping[str, int] | None = None) -> l
     return [
         *on_missing_sites(report),
         *on_parts_of_the_data(report),
+        *on_scales(report),
         *_on_the_gap(report),
         *_on_claims(report),
         *_on_sites(report, num_dims or {}),

@@ -202,6 +202,8 @@ def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
     sums: dict[Key, NDArray[np.float64]] = {
         (name,): getattr(terms, name) for name in (*ELBOTerms._fields, "gap") if name != "residuals"
     }
+    scaled = (parts(site, site.scaled_term) for site in particle.sites)
+    sums["scaled_elbo",] = sum(scaled, np.zeros(2))
     for site in particle.sites:
         sums["term", site.role, site.name] = parts(site, site.term)
         sums["entropy", site.role, site.name] = parts(site, site.entropy)

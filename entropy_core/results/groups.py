@@ -34,8 +34,12 @@ class CollapseThresholds:
 
 
 def entropy_sum_group(sums: Accumulator) -> xr.Dataset:
-    """The ELBO in three terms and in three entropies, each with its standard error."""
-    names = [key for key in sums.moments if len(key) == 1]
+    """The ELBO in three terms and in three entropies, each with its standard error.
+
+    Where handlers scale sites, `scaled_elbo` is the ELBO that a loss has under them.
+    """
+    scaled = any(site.scaled for site in sums.sites.values())
+    names = [key for key in sums.moments if len(key) == 1 and (scaled or key != ("scaled_elbo",))]
     return _dataset(
         {name: np.array(sums.estimate((name,))) for (name,) in names},
         dims={name: ["estimate"] for (name,) in names},

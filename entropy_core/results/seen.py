@@ -26,6 +26,7 @@ class SiteSeen:
         entropy_methods: How its entropy was got.
         plates: The names of the plates around it.
         handler_scales: The scales of handlers around it.
+        scaled: Whether one of them is not 1, but for rounding.
         num_dims: The number of dimensions of a data point.
     """
 
@@ -39,12 +40,14 @@ class SiteSeen:
     entropy_methods: set[str] = field(default_factory=set)
     plates: set[str] = field(default_factory=set)
     handler_scales: set[str] = field(default_factory=set)
+    scaled: bool = False
     num_dims: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, site: SiteTerms, data_plate: Plate | None, num_particles: int) -> "SiteSeen":
         """What one draw of `num_particles` says of a site."""
         masked = site.num_observed is not None
+        scaled = not np.allclose(site.handler_scale, 1.0, rtol=1e-6)
         shown = float(site.num_observed) if masked else float(site.num_elements)
         inside = data_plate is not None and data_plate in site.plates
         return cls(
@@ -57,7 +60,8 @@ class SiteSeen:
             term_methods={site.term_method},
             entropy_methods={site.entropy_method},
             plates={", ".join(plate.name for plate in site.plates)},
-            handler_scales={str(np.asarray(site.handler_scale))},
+            handler_scales={str(np.asarray(site.handler_scale)) if scaled else "1.0"},
+            scaled=scaled,
             num_dims={site.num_elements // data_plate.size} if data_plate and inside else set(),
         )
 

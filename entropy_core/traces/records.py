@@ -45,6 +45,7 @@ class SiteTerms:
         handler_scale: The product of the `scale` handlers around the site, without the plates'.
         num_elements: How many numbers the site has in this trace, over all plates and dimensions.
         num_observed: How many of them no mask hides; `None` where there is no mask.
+        scaled_term: `term` under the handlers' scales, as a loss has it; `summed` fills it in.
     """
 
     name: str
@@ -58,6 +59,7 @@ class SiteTerms:
     handler_scale: Any = 1.0
     num_elements: int = 0
     num_observed: Any = None
+    scaled_term: Any = None
 
     @property
     def plate_scale(self) -> float:
@@ -137,7 +139,8 @@ def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
         name: mean_or_total(site, getattr(site, name), plate)
         for name in ("log_prob", "term", "entropy")
     }
-    return replace(site, **values)
+    scaled = mean_or_total(site, site.handler_scale * site.term, plate)
+    return replace(site, scaled_term=scaled, **values)
 
 
 def joined(*reasons: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -165,7 +168,10 @@ def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
     return replace(
         terms,
         sites=tuple(
-            mapped(site, ("log_prob", "term", "entropy", "handler_scale", "num_observed"))
+            mapped(
+                site,
+                ("log_prob", "term", "entropy", "handler_scale", "num_observed", "scaled_term"),
+            )
             for site in terms.sites
         ),
         latents=tuple(

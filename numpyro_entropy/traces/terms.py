@@ -26,7 +26,7 @@ from numpyro_entropy.traces.sites import Site
 # Records pass through jit; what is not an array is static there.
 jax.tree_util.register_dataclass(
     SiteTerms,
-    data_fields=["log_prob", "term", "entropy", "handler_scale", "num_observed"],
+    data_fields=["log_prob", "term", "entropy", "handler_scale", "num_observed", "scaled_term"],
     meta_fields=[
         "name",
         "role",

@@ -8,6 +8,7 @@ import numpyro.distributions as dist
 import pytest
 from jax import random
 from numpyro.handlers import replay, seed, substitute, trace
+from numpyro.infer import TraceMeanField_ELBO
 
 from entropy_core.theory.closed_form import gaussian_entropy
 from numpyro_entropy import VAE1, EntropySumDiagnostic, Standard_ELBO
@@ -170,6 +171,29 @@ def test_handler_scales_are_listed_and_not_used(params, whole):
     for name in ("elbo", "entropy_sum", "encoder_entropy"):
         assert scaled[name] == pytest.approx(whole[name], rel=IDENTITY)
     assert set(scaled.sites()["handler_scale"]) == {"0.1"}
+    assert scaled["scaled_elbo"] == pytest.approx(0.1 * scaled["elbo"], rel=IDENTITY)
+    assert "scaled_elbo" not in whole.to_datatree()["entropy_sum"]
+
+
+def test_a_scale_that_stands_for_subsampling_is_said_with_the_elbo_of_the_host():
+    """Without a plate that subsamples, as some models weigh a minibatch."""
+
+    def model(x):
+        w = numpyro.sample("w", dist.Normal(0.0, 1.0))
+        with numpyro.plate("data", len(x)), numpyro.handlers.scale(scale=100.0):
+            numpyro.sample("x", dist.Normal(w, 1.0), obs=x)
+
+    def guide(x):
+        numpyro.sample("w", dist.Normal(0.5, 1e-12))
+
+    x = X[:20, 0]
+    report = EntropySumDiagnostic(model, guide).run(KEY, {}, x)
+    host = TraceMeanField_ELBO().loss(KEY, {}, model, guide, x) / 20
+    assert report["scaled_elbo"] == pytest.approx(-host.item(), rel=1e-9)
+    (finding, *_) = report.findings()
+    assert "scale 'x' by 100.0" in finding
+    assert f"{-host.item():.5g} nats per data point" in finding
+    assert finding in " ".join(str(report).split())
 
 
 @pytest.mark.parametrize(

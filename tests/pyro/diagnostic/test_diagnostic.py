@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from pyro.contrib import gp
+from pyro.infer import TraceMeanField_ELBO
 
 from entropy_core.theory.closed_form import gaussian_entropy
 from pyro_entropy import VAE1, EntropySumDiagnostic, Standard_ELBO
@@ -129,6 +131,23 @@ def test_handler_scales_are_listed_and_not_used(vae):
     plain = EntropySumDiagnostic(vae.model, vae.guide).run(X)
     assert scaled["encoder_entropy"] == pytest.approx(plain["encoder_entropy"], rel=IDENTITY)
     assert set(scaled.sites()["handler_scale"]) == {"0.1"}
+    assert scaled["scaled_elbo"] == pytest.approx(0.1 * scaled["elbo"], rel=IDENTITY)
+    assert "scaled_elbo" not in plain.to_datatree()["entropy_sum"]
+
+
+def test_a_scale_that_stands_for_subsampling_is_said_with_the_elbo_of_the_host():
+    """`pyro.contrib.gp` with `num_data` has no plate, and scales its likelihood."""
+    x = torch.linspace(0.0, 4.0, 20, dtype=torch.float64)
+    likelihood, kernel = gp.likelihoods.Gaussian(), gp.kernels.RBF(1)
+    options = {"likelihood": likelihood, "num_data": 2000, "jitter": 1e-4}
+    pair = gp.models.VariationalSparseGP(x, x.sin(), kernel, x[::4].clone(), **options).double()
+    report = EntropySumDiagnostic(pair.model, pair.guide).run([()])
+    host = TraceMeanField_ELBO().loss(pair.model, pair.guide)
+    assert report["scaled_elbo"] == pytest.approx(-host, rel=IDENTITY)
+    (finding, *_) = report.findings()
+    assert "scale 'likelihood.y' by 100.0" in finding
+    assert f"{-host:.5g} nats" in finding
+    assert finding in " ".join(str(report).split())
 
 
 def test_the_diagnostic_changes_neither_gradients_nor_modes(vae):
