@@ -131,7 +131,7 @@ def _location_and_scale(fn: Distribution) -> tuple[Array, Array] | None:
     if belongs_to(leaf, Normal):
         return jnp.asarray(leaf.loc), jnp.asarray(leaf.scale)
     if belongs_to(leaf, MultivariateNormal):
-        return jnp.asarray(leaf.loc), jnp.asarray(leaf.scale_tril)
+        return jnp.asarray(leaf.mean), jnp.asarray(leaf.scale_tril)
     return None
 
 

@@ -80,7 +80,7 @@ def _centred_logits(fn: Any) -> tuple[tuple, tuple]:
 _NATURAL: dict[type, Callable[[Any], tuple[tuple, tuple]]] = {
     dist.Normal: lambda fn: _parts(fn.loc / fn.scale**2, -0.5 / fn.scale**2),
     dist.MultivariateNormal: lambda fn: _parts(
-        (fn.precision_matrix @ fn.loc[..., None])[..., 0], fn.precision_matrix
+        (fn.precision_matrix @ fn.mean[..., None])[..., 0], fn.precision_matrix
     ),
     dist.LogNormal: lambda fn: _parts(fn.loc / fn.scale**2 - 1, -0.5 / fn.scale**2),
     dist.HalfNormal: lambda fn: _parts(-0.5 / fn.scale**2),
