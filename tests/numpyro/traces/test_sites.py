@@ -8,13 +8,16 @@ import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
 from numpyro.contrib.control_flow import scan
+from scipy.stats import norm
 
+from numpyro_entropy import EntropySumDiagnostic
 from numpyro_entropy.traces.enumerated import IN_A_SCAN
 from numpyro_entropy.traces.pairs import trace_enumerated, trace_pair
 from numpyro_entropy.traces.terms import all_terms
-from tests.support.helpers import normal_entropy
+from tests.support.helpers import IDENTITY, normal_entropy
 
 KEY = jax.random.key(0)
+X = np.array([0.3, -0.4, 1.2, 0.8])
 SHOWN = np.array([True, False, True, True])
 ENTRIES = np.array([[True, True, False], [True] * 3, [False] * 3, [False, True, True]])
 
@@ -51,6 +54,19 @@ def test_sampled_entropies_are_zero_where_a_handlers_mask_hides_them():
     (record,) = all_terms(trace_pair(KEY, {}, mixture_under_a_mask, nothing), rng_key=KEY).records
     assert record.entropy_method == "sampled"
     np.testing.assert_array_equal(record.entropy != 0, SHOWN)
+
+
+def label_under_a_mask():
+    with numpyro.plate("data", 4), handlers.mask(mask=SHOWN):
+        z = numpyro.sample("z", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+        numpyro.sample("x", dist.Normal(z, 1.0), obs=X)
+
+
+def test_a_hidden_label_is_summed_over():
+    # As Pyro's TraceEnum_ELBO does: NumPyro's needs funsor.
+    report = EntropySumDiagnostic(label_under_a_mask, nothing, num_particles=1).run(KEY, {}, [()])
+    density = 0.7 * norm.pdf(X) + 0.3 * norm.pdf(X - 1)
+    assert 4 * report["elbo"] == pytest.approx(np.log(density)[SHOWN].sum(), rel=IDENTITY)
 
 
 def hidden_in_a_scan():

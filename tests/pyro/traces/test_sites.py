@@ -1,17 +1,24 @@
 """What is read off a site under masks, and why some sites have no weights."""
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from pyro.infer import TraceEnum_ELBO
+from scipy.stats import norm
 from torch.testing import assert_close
 
+from pyro_entropy import EntropySumDiagnostic
 from pyro_entropy.traces.enumerated import SEVERAL_DRAWS
 from pyro_entropy.traces.pairs import enumerating, trace_pair
 from pyro_entropy.traces.terms import all_terms
 from tests.support.helpers import normal_entropy
 
+# Sums of a few terms in float32.
+SINGLE = 1e-5
+X = torch.tensor([0.3, -0.4, 1.2, 0.8])
 SHOWN = torch.tensor([True, False, True, True])
 ENTRIES = torch.tensor([[True, True, False], [True] * 3, [False] * 3, [False, True, True]])
 
@@ -48,6 +55,20 @@ def test_sampled_entropies_are_zero_where_a_handlers_mask_hides_them():
     (record,) = all_terms(trace_pair(mixture_under_a_mask, nothing)).records
     assert record.entropy_method == "sampled"
     assert ((record.entropy != 0) == SHOWN).all()
+
+
+def label_under_a_mask():
+    with pyro.plate("data", 4), poutine.mask(mask=SHOWN):
+        z = pyro.sample("z", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+        pyro.sample("x", dist.Normal(z, 1.0), obs=X)
+
+
+def test_a_hidden_label_is_summed_over_as_by_the_host():
+    report = EntropySumDiagnostic(label_under_a_mask, nothing, num_particles=1).run([()])
+    host = TraceEnum_ELBO(max_plate_nesting=1).loss(label_under_a_mask, nothing)
+    density = 0.7 * norm.pdf(X) + 0.3 * norm.pdf(X - 1)
+    assert -host == pytest.approx(np.log(density)[SHOWN].sum(), rel=SINGLE)
+    assert 4 * report["elbo"] == pytest.approx(-host, rel=SINGLE)
 
 
 def several_draws():
