@@ -109,10 +109,11 @@ def read_enumeration(
         guide_sites: Those of the guide.
     """
     sites = [*guide_sites.values(), *model_sites.values()]
-    drawn = [site.name for site in sites if site.num_samples is not None]
-    untreated = dict.fromkeys(drawn, SEVERAL_DRAWS)
     if all(site.enumerate_dim is None for site in sites):
-        return Enumeration(OPERATIONS, untreated=untreated)
+        # Without the handler that draws several there is one draw, whatever a site asks for.
+        return Enumeration(OPERATIONS)
+    drawn = [s.name for s in sites if s.num_samples is not None and s.enumerate_dim is not None]
+    untreated = dict.fromkeys(drawn, SEVERAL_DRAWS)
     guide, model = (
         {name: _part(site) for name, site in sites.items()} for sites in (guide_sites, model_sites)
     )

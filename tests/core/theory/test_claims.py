@@ -63,6 +63,15 @@ def test_one_that_does_not_exist_is_not():
     assert 0.5 < wanted.misfit < 1
 
 
+@pytest.mark.parametrize("name", list(DIRECTIONS)[:3])
+def test_simple_ones_are_found_where_a_search_over_all_parameters_is_left_out(name):
+    few = MATRIX[:20]
+    wanted = Direction(("x",), few @ DIRECTIONS[name])
+    search(jacobian_of(few), ARRAYS, [wanted], solved=1e-8)
+    assert wanted.misfit < 1e-8
+    np.testing.assert_allclose(wanted.beta, DIRECTIONS[name], atol=1e-6)
+
+
 def test_where_any_target_could_be_reached_nothing_is_searched():
     # Fewer than twice as many rows as directions.
     few = MATRIX[:8]

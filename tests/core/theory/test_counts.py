@@ -1,11 +1,13 @@
 """Entropies and base measures of counts on NumPy, against sums over the support."""
 
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
 from entropy_core.theory.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
+from entropy_core.theory.malmsten import stirling
 from tests.support.numpy_operations import NUMPY
 
 RTOL = 1e-9
@@ -35,6 +37,15 @@ def test_counts_are_those_of_a_sum_over_the_support(name):
     assert_allclose(counts.mean_log_base_measure(), (p * measure).sum(0), RTOL, 1e-12)
     # What is left of the log-probability is linear in the count.
     assert_allclose(np.diff(log_p - measure, n=2, axis=0)[:20], 0, atol=1e-9)
+
+
+def test_stirlings_remainder_has_all_digits():
+    x = np.array([0.02, 1.0, 9.9, 10.0, 10.1, 13.0, 30.0, 1e3, 1e8])
+    with mpmath.workdps(40):
+        exact = [mpmath.loggamma(v + 1) - v * mpmath.log(v) + v for v in map(mpmath.mpf, x)]
+    # Up to ten by the difference of numbers that are ten times as large.
+    assert_allclose(stirling(NUMPY, x[:4]), np.array(exact[:4], float), 1e-14)
+    assert_allclose(stirling(NUMPY, x[4:]), np.array(exact[4:], float), 1e-15)
 
 
 def test_multinomial_is_scipys():

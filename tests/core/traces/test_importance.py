@@ -1,12 +1,14 @@
 """Importance weights per data point against sums written out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from entropy_core.traces.importance import log_weights
+from entropy_core.traces.importance import common_scale, log_weights
 from entropy_core.traces.records import PARTICLES, Plate
-from tests.core.records import site
+from tests.core.records import in_plates, site
 
 DRAWS = Plate(PARTICLES, -3, 5, 1)
 # Of the data three in twelve are seen, and of what is inside of each two in six.
@@ -37,3 +39,11 @@ def test_inner_plates_are_summed_over_and_scaled_where_they_subsample(outer):
     assert_allclose(found.values, model - guide, rtol=1e-12)
     # The plate's scale and the handlers' stay outside of every exponent.
     assert found.scale == 0.5 * 12 / 3
+
+
+def test_handlers_that_differ_between_sites_are_refused():
+    sites = [in_plates("z", "prior", ROWS), in_plates("x", "decoder", ROWS)]
+    assert common_scale(sites) == 1.0
+    other = [sites[0], replace(sites[1], handler_scale=2.0)]
+    with pytest.raises(ValueError, match=r"the same `scale` handler .* got 1.0 and, at 'x', 2.0"):
+        common_scale(other)

@@ -53,6 +53,17 @@ def test_the_draws_are_those_of_the_hosts_objective():
     np.testing.assert_allclose(found, Trace_ELBO().loss(KEY, PARAMS, model, guide, X), IDENTITY)
 
 
+def test_a_net_of_both_has_the_state_that_the_guide_has_left():
+    def counting(fn):
+        state = numpyro.primitives.mutable("calls", {"number": 0})
+        state["number"] += 1
+        fn(X)
+
+    pairs = partial(counting, model), partial(counting, guide)
+    host = Trace_ELBO().loss_with_mutable_state(KEY, PARAMS, *pairs)["mutable_state"]
+    assert trace_pair(KEY, PARAMS, *pairs).state == host == {"calls": {"number": 2}}
+
+
 def test_the_model_alone_runs_at_held_draws():
     drawn = trace_guide(KEY, PARAMS, guide, (X,))
     held = {**drawn.rows, **drawn.sites}
