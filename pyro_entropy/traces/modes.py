@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.util import get_rng_state, set_rng_state
@@ -59,22 +58,14 @@ def _evaluating(*fns: Callable) -> Iterator[None]:
 
 @contextmanager
 def keeping_random_state() -> Iterator[None]:
-    """Leaves the generators as they were, so that what follows draws as it would without a look.
-
-    Where a look has given `pyro.param` its first values, these may have been drawn, and what
-    follows must not draw the same numbers. A module has its values before.
-    """
-    store = pyro.get_param_store()
-    names, state = set(store.keys()), get_rng_state()
+    """Leaves the generators as they were, so that what follows draws as it would without a look."""
+    state = get_rng_state()
     on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:
         yield
     finally:
-        constrained: list[Any] = [store[name] for name in store.keys() - names]
-        new = [parameter.unconstrained() for parameter in constrained]
-        if all(isinstance(parameter, nn.Parameter) for parameter in new):
-            set_rng_state(state)
-            torch.cuda.set_rng_state_all(on_devices)
+        set_rng_state(state)
+        torch.cuda.set_rng_state_all(on_devices)
 
 
 def modules_of(fn: Any) -> Iterator[nn.Module]:

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from pyro_entropy import EntropySumDiagnostic
 from pyro_entropy.traces.enumerated import SEVERAL_DRAWS, enumerating
-from pyro_entropy.traces.pairs import enumerating, trace_pair
+from pyro_entropy.traces.pairs import trace_pair
 from pyro_entropy.traces.terms import all_terms
 from tests.support.helpers import normal_entropy
 

@@ -28,17 +28,17 @@ def test_a_trained_linear_vae_has_the_log_likelihood_of_ppca():
     start = float(np.log(optimal_decoder_variance(PPCA, PPCA.mean(0))))
     vae = LinearVAE(10, 2, initial_log_variance=start, dtype=torch.float64)
     optim = pyro.optim.CosineAnnealingLR(
-        {"optimizer": torch.optim.Adam, "optim_args": {"lr": 0.05}, "T_max": 300, "eta_min": 5e-4}
+        {"optimizer": torch.optim.Adam, "optim_args": {"lr": 0.05}, "T_max": 400, "eta_min": 5e-4}
     )
     report = fit(
         vae.model,
         vae.guide,
         torch.tensor(PPCA),
         optim=optim,
-        num_epochs=300,
+        num_epochs=400,
         batch_size=1000,
         diagnostic=EntropySumDiagnostic(vae.model, vae.guide, num_particles=200),
-        diagnose_every=300,
+        diagnose_every=400,
         progress_bar=False,
     ).report
     expected = likelihood(vae.get_weights())
