@@ -22,6 +22,9 @@ class Operations(NamedTuple):
         log: The logarithm.
         log1p: `log(1 + x)`.
         lgamma: `log Gamma(x)`.
+        digamma: Its derivative, `psi(x)`.
+        i0e: The Bessel function `exp(-|x|) I0(x)`.
+        i1e: `exp(-|x|) I1(x)`.
         xlogy: `x log y`, zero where `x` is.
         where: Entries of one array or of another.
         at_least: Entries no less than a number.
@@ -49,6 +52,9 @@ class Operations(NamedTuple):
     log: Elementwise
     log1p: Elementwise
     lgamma: Elementwise
+    digamma: Elementwise
+    i0e: Elementwise
+    i1e: Elementwise
     xlogy: Callable[[Any, Any], Any]
     where: Callable[[Any, Any, Any], Any]
     at_least: Callable[[Any, float], Any]

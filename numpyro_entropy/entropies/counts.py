@@ -1,6 +1,6 @@
 """Exact entropies and base measures of NumPyro's distributions of counts.
 
-The formulas are in `entropy_core.theory.counts`; here their parameters are read off the host's
+The formulas are in `entropy_core.entropies.counts`; here their parameters are read off the host's
 classes.
 """
 
@@ -12,7 +12,7 @@ from jax import nn
 from jaxtyping import Array
 from numpyro.distributions import Distribution
 
-from entropy_core.theory.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
+from entropy_core.entropies.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
 from numpyro_entropy.entropies.families import family
 from numpyro_entropy.nets.mlp import AnyArray, as_floats
 from numpyro_entropy.operations import OPERATIONS

@@ -1,6 +1,6 @@
 """Exact entropies and base measures of Pyro's distributions of counts.
 
-The formulas are in `entropy_core.theory.counts`; here their parameters are read off the host's
+The formulas are in `entropy_core.entropies.counts`; here their parameters are read off the host's
 classes.
 """
 
@@ -13,7 +13,7 @@ from pyro.distributions import GammaPoisson
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropy_core.theory.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
+from entropy_core.entropies.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
 from pyro_entropy.entropies.families import family
 from pyro_entropy.operations import OPERATIONS
 

@@ -7,8 +7,9 @@ hold in float32 and for every rate, and for negative binomials from `r = 1e-4`.
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from entropy_core.entropies.malmsten import FAR, FINE, LONG, SHORT, Count
+from entropy_core.entropies.remainders import log_excess, log_rising, stirling
 from entropy_core.operations import Operations
-from entropy_core.theory.malmsten import FAR, FINE, LONG, SHORT, Count, log_excess, stirling
 
 Array = Any
 
@@ -79,14 +80,14 @@ class Binomial(NamedTuple):
 
     def log_base_measure(self, value: Array) -> Array:
         """`log h(v)`."""
-        lgamma, n = self.ops.lgamma, self.ops.cast(self.n, value)
-        return lgamma(n + 1) - lgamma(value + 1) - lgamma(n - value + 1)
+        return _log_choose(self.ops, value, self.ops.cast(self.n, value) - value)
 
     def mean_log_base_measure(self) -> Array:
         """`E_p[log h(v)]`, exact."""
         ops, n = self.ops, self.ops.cast(self.n, self.p)
         successes, failures = _binomial(ops, n, self.p), _binomial(ops, n, self.q)
-        return ops.lgamma(n + 1) - successes.log_gamma() - failures.log_gamma()
+        choices = _log_choose(ops, successes.mean, failures.mean)
+        return choices - successes.gap() - failures.gap()
 
 
 class Multinomial(NamedTuple):
@@ -110,19 +111,19 @@ class Multinomial(NamedTuple):
 
     def log_base_measure(self, value: Array) -> Array:
         """`log h(v)`."""
-        lgamma, n = self.ops.lgamma, self.ops.cast(self.n, value)
-        return lgamma(n + 1) - lgamma(value + 1).sum(-1)
+        return _log_arrangements(self.ops, value)
 
     def mean_log_base_measure(self) -> Array:
         """`E_p[log h(v)]`, exact."""
         ops, n = self.ops, self.ops.cast(self.n, self.p)
-        return ops.lgamma(n + 1) - _binomial(ops, n[..., None], self.p).log_gamma().sum(-1)
+        counts = _binomial(ops, n[..., None], self.p)
+        return _log_arrangements(ops, counts.mean) - counts.gap().sum(-1)
 
 
 class NegativeBinomial(NamedTuple):
-    """`H = S(mu) + S(r) - log r - S(mu + r) + log(mu + r) + g_1 - g_r`.
+    """`H = S(mu) + S(r) - log r - S(mu + r) + log(mu + r) + g_1 - g_r` for `r >= 1`.
 
-    Its base measure is `log h(v) = log C(v + r - 1, v)`, with `r` no natural parameter.
+    Below that `H = mu log(1 + r / mu) + r log(1 + mu / r) - E[log h]`. Its base measure is `log h(v) = log C(v + r - 1, v)`, with `r` no natural parameter.
 
     Args:
         ops: The operations of the arrays.
@@ -136,19 +137,31 @@ class NegativeBinomial(NamedTuple):
 
     def entropy(self) -> Array:
         """`H[p]`, exact."""
-        ops, r, count = self.ops, self.r, self._count()
-        rest = ops.log1p(self.odds) - stirling(ops, count.mean + r) + stirling(ops, r)
-        return stirling(ops, count.mean) + rest + count.gap() - count.gap(r)
+        ops, r, odds = self.ops, self.r, self.odds
+        few, small, large = self._split()
+        tail = odds * ops.log1p(1 / odds) + ops.log1p(odds)
+        near = r * tail - small._count().mean_log_choose(small.r)
+        count = large._count()
+        rest = ops.log1p(odds) - stirling(ops, count.mean + large.r) + stirling(ops, large.r)
+        far = stirling(ops, count.mean) + rest + count.gap_difference(large.r)
+        return ops.where(few, near, far)
 
     def log_base_measure(self, value: Array) -> Array:
         """`log h(v)`."""
-        lgamma = self.ops.lgamma
-        return lgamma(value + self.r) - lgamma(self.r) - lgamma(value + 1)
+        return log_rising(self.ops, self.r, value) - self.ops.lgamma(value + 1)
 
     def mean_log_base_measure(self) -> Array:
         """`E_p[log h(v)]`, exact."""
-        count = self._count()
-        return count.log_gamma(self.r) - self.ops.lgamma(self.r) - count.log_gamma()
+        few, small, large = self._split()
+        count = large._count()
+        far = _log_choose(self.ops, count.mean, large.r - 1) - count.gap_difference(large.r)
+        return self.ops.where(few, small._count().mean_log_choose(small.r), far)
+
+    def _split(self) -> tuple[Array, "NegativeBinomial", "NegativeBinomial"]:
+        # Either formula has parts of one sign on its own side of r = 1.
+        few = self.r < 1
+        small, large = (self.ops.where(few, *pair) for pair in ((self.r, 0.5), (2.0, self.r)))
+        return few, self._replace(r=small), self._replace(r=large)
 
     def _count(self) -> Count:
         ops, r, odds = self
@@ -161,6 +174,18 @@ class NegativeBinomial(NamedTuple):
             ops.expm1(ops.at_most(FAR / r, FAR)) / odds,
             (FINE, LONG),
         )
+
+
+def _log_choose(ops: Operations, one: Array, other: Array) -> Array:
+    # log Gamma(n + 1) - log Gamma(k + 1) - log Gamma(n - k + 1), with k the smaller of the two.
+    swap = one > other
+    small, large = ops.where(swap, other, one), ops.where(swap, one, other)
+    return log_rising(ops, large + 1, small) - ops.lgamma(small + 1)
+
+
+def _log_arrangements(ops: Operations, counts: Array) -> Array:
+    # One kind after another is put among those that are there.
+    return _log_choose(ops, counts, counts.cumsum(-1) - counts).sum(-1)
 
 
 def _binomial(ops: Operations, n: Array, p: Array) -> Count:
