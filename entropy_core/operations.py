@@ -41,6 +41,7 @@ class Operations(NamedTuple):
         log_softmax: `x - log sum exp(x)` over a dimension.
         broadcast_to: An array in another shape.
         concatenate: Arrays one after another.
+        stack: Arrays that broadcast to one shape, side by side in a new last dimension.
         diag: A diagonal matrix.
         eye_like: The unit matrix of the shape of another.
         log_det: The logarithm of the determinant of a symmetric positive definite matrix.
@@ -70,6 +71,7 @@ class Operations(NamedTuple):
     log_softmax: Callable[[Any, int], Any]
     broadcast_to: Callable[[Any, Any], Any]
     concatenate: Callable[[Sequence[Any]], Any]
+    stack: Callable[[Sequence[Any]], Any]
     diag: Elementwise
     eye_like: Elementwise
     log_det: Elementwise

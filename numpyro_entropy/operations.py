@@ -49,6 +49,7 @@ OPERATIONS = Operations(
     log_softmax=nn.log_softmax,
     broadcast_to=jnp.broadcast_to,
     concatenate=jnp.concatenate,
+    stack=lambda arrays: jnp.stack(jnp.broadcast_arrays(*arrays), -1),
     diag=jnp.diag,
     eye_like=lambda matrix: jnp.eye(len(matrix), dtype=matrix.dtype),
     log_det=log_det,

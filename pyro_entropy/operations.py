@@ -65,6 +65,7 @@ OPERATIONS = Operations(
     log_softmax=torch.log_softmax,
     broadcast_to=torch.broadcast_to,
     concatenate=lambda tensors: torch.cat(list(tensors)),
+    stack=lambda tensors: torch.stack(torch.broadcast_tensors(*tensors), -1),
     diag=torch.diag,
     eye_like=lambda matrix: torch.eye(len(matrix)).to(matrix),
     log_det=log_det,

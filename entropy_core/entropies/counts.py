@@ -5,8 +5,10 @@ gaps `g_a = E[log Gamma(k + a)] - log Gamma(mu + a)`, without large numbers that
 hold in float32 and for every rate, and for negative binomials from `r = 1e-4`.
 """
 
+import math
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from entropy_core.entropies.discrete import categorical_entropy, entropy_without_zero
 from entropy_core.entropies.malmsten import FAR, FINE, LONG, SHORT, Count
 from entropy_core.entropies.remainders import log_excess, log_rising, stirling
 from entropy_core.operations import Operations
@@ -43,6 +45,11 @@ class Poisson(NamedTuple):
         """`H[p]`, exact."""
         return stirling(self.ops, self.rate) + self._count().gap()
 
+    def entropy_without_zero(self) -> Array:
+        """`H[p]` given that the count is not zero."""
+        far = entropy_without_zero(self.ops, self.entropy(), -self.rate)
+        return _few_or_many(self, self.rate, self.ops.log(self.rate), far)
+
     def log_base_measure(self, value: Array) -> Array:
         """`log h(v)`."""
         return -self.ops.lgamma(value + 1)
@@ -77,6 +84,13 @@ class Binomial(NamedTuple):
         gaps = _binomial(ops, n, self.p).gap() + _binomial(ops, n, self.q).gap()
         remainders = stirling(ops, n * self.p) + stirling(ops, n * self.q) - stirling(ops, n)
         return remainders + gaps
+
+    def entropy_without_zero(self) -> Array:
+        """`H[p]` given that the count is not zero."""
+        ops, n = self.ops, self.ops.cast(self.n, self.p)
+        log_odds = ops.log(self.p) - ops.log(self.q)
+        far = entropy_without_zero(ops, self.entropy(), n * ops.log(self.q))
+        return _few_or_many(self, n * self.p, log_odds, far, n)
 
     def log_base_measure(self, value: Array) -> Array:
         """`log h(v)`."""
@@ -123,7 +137,8 @@ class Multinomial(NamedTuple):
 class NegativeBinomial(NamedTuple):
     """`H = S(mu) + S(r) - log r - S(mu + r) + log(mu + r) + g_1 - g_r` for `r >= 1`.
 
-    Below that `H = mu log(1 + r / mu) + r log(1 + mu / r) - E[log h]`. Its base measure is `log h(v) = log C(v + r - 1, v)`, with `r` no natural parameter.
+    Below that `H = mu log(1 + r / mu) + r log(1 + mu / r) - E[log h]`. Its base measure is
+    `log h(v) = log C(v + r - 1, v)`, with `r` no natural parameter.
 
     Args:
         ops: The operations of the arrays.
@@ -144,6 +159,18 @@ class NegativeBinomial(NamedTuple):
         count = large._count()
         rest = ops.log1p(odds) - stirling(ops, count.mean + large.r) + stirling(ops, large.r)
         far = stirling(ops, count.mean) + rest + count.gap_difference(large.r)
+        return ops.where(few, near, far)
+
+    def entropy_without_zero(self) -> Array:
+        """`H[p]` given that the count is not zero."""
+        ops, (few, small, large) = self.ops, self._split()
+        log_zero, log_q = -small.r * ops.log1p(self.odds), -ops.log1p(1 / self.odds)
+        rest = -ops.expm1(log_zero)
+        # Of small r the base measure alone has parts of one sign, and it is zero at zero.
+        weighted = small._count().mean_log_choose(small.r) + small.r * self.odds * log_q
+        near = ops.log(rest) - log_zero - weighted / rest
+        far = entropy_without_zero(ops, large.entropy(), -large.r * ops.log1p(self.odds))
+        far = _few_or_many(large, large.r * self.odds, log_q, far)
         return ops.where(few, near, far)
 
     def log_base_measure(self, value: Array) -> Array:
@@ -174,6 +201,21 @@ class NegativeBinomial(NamedTuple):
             ops.expm1(ops.at_most(FAR / r, FAR)) / odds,
             (FINE, LONG),
         )
+
+
+def _few_or_many(
+    counts: Any, mean: Array, eta: Array, far: Array, most: Array | float = math.inf
+) -> Array:
+    # Of a small mean the values beyond zero are few: those that count are one by one.
+    ops, near = counts.ops, mean < 0.1
+    eta = ops.where(near, eta, -3.0)
+    log_weights = []
+    for k in range(1, 17):
+        value = ops.zeros_like(mean) + float(k)
+        possible = value <= most
+        log_weight = counts.log_base_measure(ops.where(possible, value, 1.0)) + k * eta
+        log_weights.append(ops.where(possible, log_weight, -math.inf))
+    return ops.where(near, categorical_entropy(ops, ops.stack(log_weights)), far)
 
 
 def _log_choose(ops: Operations, one: Array, other: Array) -> Array:

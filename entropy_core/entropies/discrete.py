@@ -4,7 +4,6 @@ Each takes the parameter that its caller was given, so that a probability beside
 its digits. Units: nats.
 """
 
-import math
 from typing import Any
 
 from entropy_core.operations import Operations
@@ -13,11 +12,24 @@ Array = Any
 
 
 def bernoulli_entropy(ops: Operations, logits: Array) -> Array:
-    """`-p log p - (1 - p) log(1 - p)` from logits: `log(1 + u) + |l| u / (1 + u)`, `u = exp(-|l|)`."""
+    """`-p log p - (1 - p) log(1 - p)` from logits `l`.
+
+    It is `log(1 + u) + |l| u / (1 + u)` with `u = exp(-|l|)`.
+    """
     size = abs(logits)
     u = ops.exp(-size)
     # An infinite logit is certain, and infinity times zero is no number.
     return ops.log1p(u) + ops.where(u > 0, size, 0.0) * u / (1 + u)
+
+
+def bernoulli_entropy_of_probs(ops: Operations, p: Array) -> Array:
+    """`-p log p - (1 - p) log(1 - p)` from probabilities."""
+    return -ops.xlogy(p, p) - ops.xlogy(1 - p, 1 - p)
+
+
+def probabilities_entropy(ops: Operations, probs: Array) -> Array:
+    """`-sum_k p_k log p_k` from probabilities of shape `(..., K)`."""
+    return -ops.xlogy(probs, probs).sum(-1)
 
 
 def categorical_entropy(ops: Operations, logits: Array) -> Array:
@@ -61,24 +73,11 @@ def zero_inflated_entropy(
     return rest - x_exp_x(ops, ops.log1p(-others * keep))
 
 
-def truncated_poisson_entropy(ops: Operations, rate: Array, entropy: Array) -> Array:
-    """The entropy of a Poisson variable that is not zero, from that of one that may be.
+def entropy_without_zero(ops: Operations, entropy: Array, log_zero: Array) -> Array:
+    """The entropy of a count that is not zero, from that of one that may be.
 
-    Below a rate of one by the sum over its few values, since all of `entropy` but a part of size
-    `rate` belongs to the zero.
+    Its digits go where zero has nearly all the probability.
     """
-    few = rate < 1
-    small, large = ops.where(few, rate, 0.5), ops.where(few, 1.0, rate)
-    log_norm, log_rate, log_factorial = ops.log(ops.expm1(small)), ops.log(small), 0.0
-    total = ops.zeros_like(rate)
-    for k, log_k in enumerate(_LOGS, 1):
-        log_factorial += log_k
-        total = total - x_exp_x(ops, k * log_rate - log_factorial - log_norm)
-    return ops.where(few, total, truncated_entropy(ops, entropy, -large))
-
-
-def truncated_entropy(ops: Operations, entropy: Array, log_zero: Array) -> Array:
-    """The entropy of a count that is not zero, from that of one that may be."""
     rest = -ops.expm1(log_zero)
     return (entropy + x_exp_x(ops, log_zero)) / rest + ops.log(rest)
 
@@ -88,7 +87,3 @@ def x_exp_x(ops: Operations, x: Array) -> Array:
     finite = x > -float("inf")
     x = ops.where(finite, x, 0.0)
     return ops.where(finite, ops.exp(x) * x, 0.0)
-
-
-# Of the values of a Poisson variable of rate one, all that float64 sees.
-_LOGS = [math.log(k) for k in range(1, 21)]

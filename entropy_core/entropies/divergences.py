@@ -12,10 +12,12 @@ from entropy_core.operations import Operations
 Array = Any
 
 
-def gamma_divergence(ops: Operations, a: Array, rate: Array, other: Array, other_rate: Array) -> Array:
+def gamma_divergence(
+    ops: Operations, a: Array, rate: Array, other: Array, other_rate: Array
+) -> Array:
     """`KL(Gamma(a, b) || Gamma(c, d))`, with `y = c / a - 1` and `z = d / b - 1`.
 
-        c e((y - z) / (1 + y)) + e(-y) / 2 + (c - a) D(a) + R(c) - R(a)
+    c e((y - z) / (1 + y)) + e(-y) / 2 + (c - a) D(a) + R(c) - R(a)
     """
     y, z = (other - a) / a, (other_rate - rate) / rate
     return other * log_excess(ops, (y - z) / (1 + y)) + _bregman_rest(ops, a, other)

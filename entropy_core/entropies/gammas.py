@@ -4,11 +4,9 @@ Each is the textbook's with `log Gamma` and `psi` by their asymptotic formulas, 
 terms cancel on paper (`remainders.py` has `R` and `D`). Units: nats.
 """
 
-import math
 from typing import Any
 
 from entropy_core.entropies.remainders import (
-    EULER_GAMMA,
     HALF_LOG_2PI,
     digamma_rest,
     harmonic,
@@ -99,7 +97,7 @@ def dagum_entropy(ops: Operations, p: Array, a: Array) -> Array:
 
 
 def skew_logistic_entropy(ops: Operations, a: Array) -> Array:
-    """`1 + h(a) - log a` of unit scale: the logistic function of it is a beta variable, `(a, 1)`."""
+    """`1 + h(a) - log a` of unit scale: its logistic function is a beta variable, `(a, 1)`."""
     return 1 + harmonic_rest(ops, a)
 
 

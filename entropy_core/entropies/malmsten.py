@@ -100,7 +100,7 @@ class Count(NamedTuple):
             ops.exp(log_power) * ops.expm1(ops.where(near, excess, 0.0)),
             ops.exp(self.log_pgf(v)) - ops.exp(log_power),
         )
-        return ops.exp(rest) / -log_rest * weight(log_rest) * difference
+        return ops.exp(ops.zeros_like(v) + rest) / -log_rest * weight(log_rest) * difference
 
 
 def _quadrature(stop: float, num: int) -> Rule:

@@ -69,7 +69,7 @@ def harmonic_rest(ops: Operations, x: Array) -> Array:
 
 
 def log_rising(ops: Operations, a: Array, x: Array) -> Array:
-    """`log Gamma(a + x) - log Gamma(a)` of `a > 0` and `x >= 0`, also where `x` is far below `a`."""
+    """`log Gamma(a + x) - log Gamma(a)` of `a > 0` and `x >= 0`, also for `x` far below `a`."""
     ratio = x / a
     rest = (x - 0.5) * ops.log1p(ratio) - a * log_excess(ops, -ratio)
     return x * ops.log(a) + rest + log_gamma_rest(ops, a + x) - log_gamma_rest(ops, a)

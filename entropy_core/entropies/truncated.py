@@ -64,4 +64,4 @@ def _side(ops: Operations, mode: Array, width: Array) -> tuple[Array, Array]:
         return exponent(x) * ops.exp(-exponent(x))
 
     sums = (ops.weighted_sum(f, _NODES, _HALVES, mode) for f in (mass, moment))
-    return tuple(width * s for s in sums)  # type: ignore[return-value]
+    return tuple(width * s for s in sums)

@@ -34,6 +34,21 @@ def counts_entropy(fn: Distribution) -> Array | None:
     return None if counts is None else counts.entropy()
 
 
+def counts_entropy_without_zero(fn: Distribution) -> Array | None:
+    """The entropy of a Poisson or (negative) binomial distribution, given that it is not zero.
+
+    `None` for any other. Shape: the batch shape of `fn`; units: nats.
+
+    Example:
+        >>> counts_entropy_without_zero(dist.Poisson(1.0)).item()
+        1.0235...
+    """
+    counts = _counts_of(fn)
+    return (
+        None if counts is None or isinstance(counts, Multinomial) else counts.entropy_without_zero()
+    )
+
+
 def counts_log_base_measure(fn: Distribution, value: AnyArray) -> Array | None:
     """`log h(v)` of a distribution of counts with known number of trials, else `None`.
 
@@ -63,7 +78,7 @@ def counts_mean_log_base_measure(fn: Distribution) -> Array | None:
     return None if counts is None else counts.mean_log_base_measure()
 
 
-def _counts_of(fn: Distribution) -> Counts | None:
+def _counts_of(fn: Distribution) -> Any:
     read = family(fn, _COUNTS)
     return None if read is None else read(fn)
 

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax import nn
 from jaxtyping import Array, Float
 from numpyro.distributions.kl import kl_divergence
 
 from entropy_core.traces.records import Method
 from numpyro_entropy.distributions.discretized import Discretized
+from numpyro_entropy.entropies.closed_forms import formula_entropy
 from numpyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from numpyro_entropy.entropies.counts import counts_entropy
 from numpyro_entropy.entropies.families import belongs_to, has_own, overrides_density
@@ -168,16 +168,15 @@ def _event_dims(layers: tuple[Layer, ...]) -> int:
 
 
 def _closed_entropy(fn: Any) -> Array | None:
-    if belongs_to(fn, dist.BernoulliLogits):
-        # The host's own is NaN in float32 for logits from -84 down.
-        return nn.softplus(fn.logits) - fn.logits * nn.sigmoid(fn.logits)
     if isinstance(fn, Discretized):
         # A sum over hundreds of levels for each variable: fresh draws cost far less.
         return None
-    entropy = counts_entropy(fn)
-    if entropy is None:
-        entropy = _hosts_entropy(fn)
-    return composed_entropy(fn, closed_entropy) if entropy is None else entropy
+    # The host's own come last: some sum over all counts, and some lose digits.
+    for entropy_of in (counts_entropy, formula_entropy, _hosts_entropy):
+        entropy = entropy_of(fn)
+        if entropy is not None:
+            return entropy
+    return composed_entropy(fn, closed_entropy)
 
 
 def _hosts_entropy(fn: Any) -> Array | None:

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, kl_divergence
 
 from entropy_core.traces.records import Method
 from pyro_entropy.distributions.discretized import Discretized
+from pyro_entropy.entropies.closed_forms import formula_entropy
 from pyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from pyro_entropy.entropies.counts import counts_entropy
 from pyro_entropy.entropies.families import belongs_to, has_own, overrides_density
@@ -154,11 +155,12 @@ def _closed_entropy(fn: Distribution) -> Tensor | None:
     if isinstance(fn, Discretized):
         # A sum over hundreds of levels for each variable: fresh draws cost far less.
         return None
-    # The host's own sums over all counts for each variable.
-    entropy = counts_entropy(fn)
-    if entropy is None:
-        entropy = _hosts_entropy(fn)
-    return composed_entropy(fn, closed_entropy) if entropy is None else entropy
+    # The host's own come last: some sum over all counts, and some lose digits.
+    for entropy_of in (counts_entropy, formula_entropy, _hosts_entropy):
+        entropy = entropy_of(fn)
+        if entropy is not None:
+            return entropy
+    return composed_entropy(fn, closed_entropy)
 
 
 def _hosts_entropy(fn: Any) -> Tensor | None:

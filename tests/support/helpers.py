@@ -12,8 +12,8 @@ IDENTITY = 1e-10
 PARITY = 1e-9
 # The host adds up -KL, and we -(KL + H) + H, in float64.
 DROP_IN = 1e-6
-# Units in the last digit of a closed form: some ten parts, each of which a library's function has to
-# one or two, and logarithms of up to 20 nats that the result is the difference of.
+# Units in the last digit of a closed form: some ten parts, each of which a library's function has
+# to one or two, and logarithms of up to 20 nats that the result is the difference of.
 LAST_DIGITS = 16.0
 # Monte-Carlo estimates: one test in some ten thousand fails by chance, and the seeds are fixed.
 STANDARD_ERRORS = 4.0

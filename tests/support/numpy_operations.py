@@ -37,6 +37,7 @@ NUMPY = Operations(
     log_softmax=special.log_softmax,
     broadcast_to=np.broadcast_to,
     concatenate=np.concatenate,
+    stack=lambda arrays: np.stack(np.broadcast_arrays(*arrays), -1),
     diag=np.diag,
     eye_like=lambda matrix: np.eye(len(matrix)),
     log_det=lambda matrix: np.linalg.slogdet(matrix)[1],
