@@ -22,7 +22,6 @@ class Operations(NamedTuple):
         log: The logarithm.
         log1p: `log(1 + x)`.
         lgamma: `log Gamma(x)`.
-        digamma: Its derivative, `psi(x)`.
         i0e: The Bessel function `exp(-|x|) I0(x)`.
         i1e: `exp(-|x|) I1(x)`.
         xlogy: `x log y`, zero where `x` is.
@@ -53,7 +52,6 @@ class Operations(NamedTuple):
     log: Elementwise
     log1p: Elementwise
     lgamma: Elementwise
-    digamma: Elementwise
     i0e: Elementwise
     i1e: Elementwise
     xlogy: Callable[[Any, Any], Any]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax, nn
-from jax.scipy.special import digamma, gammaln, i0e, i1e, xlogy
+from jax.scipy.special import gammaln, i0e, i1e, xlogy
 from jaxtyping import Array
 
 from entropy_core.operations import FloatArray, Operations
@@ -31,7 +31,6 @@ OPERATIONS = Operations(
     log=jnp.log,
     log1p=jnp.log1p,
     lgamma=gammaln,
-    digamma=digamma,
     i0e=i0e,
     i1e=i1e,
     xlogy=xlogy,

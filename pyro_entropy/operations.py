@@ -47,7 +47,6 @@ OPERATIONS = Operations(
     log=torch.log,
     log1p=torch.log1p,
     lgamma=torch.lgamma,
-    digamma=torch.digamma,
     i0e=torch.special.i0e,
     i1e=torch.special.i1e,
     xlogy=torch.xlogy,

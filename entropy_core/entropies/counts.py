@@ -88,8 +88,10 @@ class Binomial(NamedTuple):
     def entropy_without_zero(self) -> Array:
         """`H[p]` given that the count is not zero."""
         ops, n = self.ops, self.ops.cast(self.n, self.p)
-        log_odds = ops.log(self.p) - ops.log(self.q)
-        far = entropy_without_zero(ops, self.entropy(), n * ops.log(self.q))
+        # Beside one a probability has no digits left for its logarithm.
+        log_q = ops.where(self.p < 0.5, ops.log1p(-ops.at_most(self.p, 0.5)), ops.log(self.q))
+        log_odds = ops.log(self.p) - log_q
+        far = entropy_without_zero(ops, self.entropy(), n * log_q)
         return _few_or_many(self, n * self.p, log_odds, far, n)
 
     def log_base_measure(self, value: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 from entropy_core.entropies.remainders import (
     HALF_LOG_2PI,
+    digamma_gamma,
     digamma_rest,
     harmonic,
     harmonic_rest,
@@ -89,11 +90,11 @@ def kumaraswamy_entropy(ops: Operations, a: Array, b: Array) -> Array:
 
 
 def dagum_entropy(ops: Operations, p: Array, a: Array) -> Array:
-    """`1 - log a - 1 / (a p) + h(p) - log p + h(p) / a` of unit scale.
+    """`1 - log a + h(p) - log p + (psi(p) + gamma) / a` of unit scale.
 
     `x^a` is a beta prime variable of shapes `p` and 1.
     """
-    return 1 - ops.log(a) - 1 / a / p + harmonic_rest(ops, p) + harmonic(ops, p) / a
+    return 1 - ops.log(a) + harmonic_rest(ops, p) + digamma_gamma(ops, p) / a
 
 
 def skew_logistic_entropy(ops: Operations, a: Array) -> Array:

@@ -27,16 +27,20 @@ _DIGAMMA = (1 / 12, -691 / 32760, 1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12)
 
 def log_gamma_rest(ops: Operations, a: Array) -> Array:
     """`R(a) = log Gamma(a) - (a - 1/2) log a + a - log(2 pi) / 2`, about `1 / (12 a)`."""
-    far, small, large = _split(ops, a)
-    near = ops.lgamma(small) - (small - 0.5) * ops.log(small) + small - HALF_LOG_2PI
-    return ops.where(far, _series(ops, _LOG_GAMMA, large) / large, near)
+    far, steps, large = _shifted(ops, a)
+    near = ops.zeros_like(a)
+    for x in steps:
+        near = near + ((x + 0.5) * ops.log1p(1 / x) - 1)
+    return _series(ops, _LOG_GAMMA, large) / large + ops.where(far, 0.0, near)
 
 
 def digamma_rest(ops: Operations, a: Array) -> Array:
     """`D(a) = log a - 1 / (2 a) - psi(a)`, about `1 / (12 a^2)`."""
-    far, small, large = _split(ops, a)
-    near = ops.log(small) - 0.5 / small - ops.digamma(small)
-    return ops.where(far, _series(ops, _DIGAMMA, large) / large / large, near)
+    far, steps, large = _shifted(ops, a)
+    near = ops.zeros_like(a)
+    for x in steps:
+        near = near + (0.5 / x + 0.5 / (x + 1) - ops.log1p(1 / x))
+    return _series(ops, _DIGAMMA, large) / large / large + ops.where(far, 0.0, near)
 
 
 def stirling(ops: Operations, x: Array) -> Array:
@@ -47,7 +51,7 @@ def stirling(ops: Operations, x: Array) -> Array:
 
 
 def harmonic(ops: Operations, x: Array) -> Array:
-    """The harmonic number `psi(x + 1) + gamma` of any `x >= 0`, about `pi^2 x / 6` near zero."""
+    """The harmonic number `psi(x + 1) + gamma` of any `x >= -1/2`, about `pi^2 x / 6` near zero."""
     # The recurrence of psi up to `top`, where D takes over: each part is zero at zero by itself.
     top = 12.0
     total = ops.log1p(x / top) + x / (2 * top * (x + top))
@@ -59,6 +63,13 @@ def harmonic(ops: Operations, x: Array) -> Array:
     for coefficient in (*_DIGAMMA, 0.0):
         value, difference = value * there + coefficient, difference * here + value
     return total + difference * x * (2 * top + x) * here * there
+
+
+def digamma_gamma(ops: Operations, x: Array) -> Array:
+    """`psi(x) + gamma`, which is zero at one, with all its digits there."""
+    near = x > 0.5
+    small, large = ops.where(near, 0.5, x), ops.where(near, x, 1.0)
+    return ops.where(near, harmonic(ops, large - 1), harmonic(ops, small) - 1 / small)
 
 
 def harmonic_rest(ops: Operations, x: Array) -> Array:
@@ -92,10 +103,22 @@ def phi(ops: Operations, x: Array, log_rest: Array) -> Array:
 
 
 def _split(ops: Operations, x: Array) -> tuple[Array, Array, Array]:
-    # Where the series has all digits, and an argument for either formula that is safe elsewhere.
-    start = 3.0 if ops.eps(x) > 1e-10 else 10.0
+    # Whether the series has all digits, and an argument for either formula that is safe elsewhere.
+    start = _start(ops, x)
     far = x > start
     return far, ops.where(far, 1.0, x), ops.where(far, x, start)
+
+
+def _start(ops: Operations, x: Array) -> float:
+    return 3.0 if ops.eps(x) > 1e-10 else 10.0
+
+
+def _shifted(ops: Operations, a: Array) -> tuple[Array, list[Array], Array]:
+    # By the recurrences up to where the series has all digits, since what is left of the functions
+    # themselves has only those of their largest terms.
+    far, small, large = _split(ops, a)
+    steps = [small + k for k in range(int(_start(ops, a)))]
+    return far, steps, ops.where(far, large, steps[-1] + 1)
 
 
 def _series(ops: Operations, coefficients: tuple[float, ...], x: Array) -> Array:

@@ -48,7 +48,8 @@ def _asymmetric_laplace(fn: Any) -> Array:
 
 
 def _asymmetric_laplace_quantile(fn: Any) -> Array:
-    return _asymmetric_laplace(fn._ald)
+    q = as_floats(fn.quantile)
+    return 1 + jnp.log(fn.scale / q / (1 - q))
 
 
 def _soft_laplace(fn: Any) -> Array:

@@ -117,7 +117,8 @@ def _empirical(fn: Any) -> Tensor:
     weights = fn.log_weights.softmax(-1)
     atoms = fn.enumerate_support().movedim(weights.dim() - 1, 0)
     log_probs = torch.stack([fn.log_prob(atom) for atom in atoms], -1)
-    return -(weights * log_probs).sum(-1)
+    # One without weight has no density that could be multiplied by it.
+    return -(weights * torch.where(weights > 0, log_probs, 0.0)).sum(-1)
 
 
 def _delta(fn: Any) -> Tensor:

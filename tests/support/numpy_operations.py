@@ -19,7 +19,6 @@ NUMPY = Operations(
     log=np.log,
     log1p=np.log1p,
     lgamma=special.gammaln,
-    digamma=special.digamma,
     i0e=special.i0e,
     i1e=special.i1e,
     xlogy=special.xlogy,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from entropy_core.entropies import circular, discrete, divergences, gammas, matrices, remainders
+from entropy_core.entropies.counts import Poisson
 from entropy_core.entropies.truncated import truncated_normal_entropy
 from tests.support.helpers import assert_last_digits
 from tests.support.numpy_operations import NUMPY
@@ -186,9 +187,9 @@ CASES = {
     ),
     "Bernoulli": (discrete.bernoulli_entropy, of_logits(bernoulli), LOGITS),
     "Poisson without zero": (
-        lambda ops, rate: discrete.truncated_poisson_entropy(ops, rate, np.zeros_like(rate)),
+        lambda ops, rate: Poisson(ops, rate).entropy_without_zero(),
         truncated_poisson,
-        [1e-8, 1e-3, 0.5, 0.999],
+        [1e-8, 1e-3, 0.09, 0.11, 0.999, 20.0],
     ),
     "harmonic": (remainders.harmonic, harmonic, [1e-12, *SHAPES]),
 }
