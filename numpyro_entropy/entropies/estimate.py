@@ -12,6 +12,7 @@ from numpyro_entropy.distributions.discretized import Discretized
 from numpyro_entropy.entropies.closed_forms import formula_entropy
 from numpyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from numpyro_entropy.entropies.counts import counts_entropy
+from numpyro_entropy.entropies.divergences import family_divergence
 from numpyro_entropy.entropies.families import belongs_to, has_own, overrides_density
 from numpyro_entropy.entropies.wrappers import (
     Layer,
@@ -155,6 +156,9 @@ def _cross_entropy(q: Any, p: Any, value: Array) -> Array | None:
     if isinstance(elementwise(q), dist.Normal) and isinstance(p, dist.MultivariateNormal):
         precision = jnp.diagonal(p.precision_matrix, axis1=-2, axis2=-1)
         return p.log_prob(q.mean) - 0.5 * (q.variance * precision).sum(-1)
+    kl = family_divergence(q, p)
+    if kl is not None:
+        return -(kl + closed_entropy(q))
     try:
         kl = kl_divergence(q, p)
     except NotImplementedError:

@@ -4,15 +4,18 @@ from typing import Any, NamedTuple
 
 import pyro.distributions as dist
 import torch
+import torch.distributions as td
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from entropy_core.entropies.divergences import bernoulli_cross_entropy
 from entropy_core.traces.records import Method
 from pyro_entropy.distributions.discretized import Discretized
 from pyro_entropy.entropies.closed_forms import formula_entropy
 from pyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from pyro_entropy.entropies.counts import counts_entropy
+from pyro_entropy.entropies.divergences import family_divergence
 from pyro_entropy.entropies.families import belongs_to, has_own, overrides_density
 from pyro_entropy.entropies.wrappers import (
     Layer,
@@ -23,11 +26,15 @@ from pyro_entropy.entropies.wrappers import (
     unwrap,
     unwrapped,
 )
+from pyro_entropy.operations import OPERATIONS
 
 NO_ENTROPY = (dist.Unit, dist.ImproperUniform)
 
 # Their densities take no batch of values.
 ONE_AT_A_TIME = (dist.GaussianScaleMixture,)
+
+# Of these the host's divergences from other families are made of its own entropies.
+ENTROPY_IN_KL = (td.Bernoulli, td.Beta, td.ContinuousBernoulli, td.Gamma, td.Geometric)
 
 
 class EntropyEstimate(NamedTuple):
@@ -139,11 +146,22 @@ def _cross_entropy(q: Any, p: Any, value: Tensor) -> Tensor | None:
         # The host has no divergence of a full from a diagonal normal distribution, and none is
         # needed: beside the mean only the variances of `q` count.
         return p.log_prob(q.mean) - 0.5 * (q.variance / elementwise(p).variance).sum(-1)
+    if belongs_to(q, td.Beta, td.Gamma) and belongs_to(p, td.Normal):
+        return p.log_prob(q.mean) - 0.5 * q.variance / p.variance
+    if belongs_to(q, td.Bernoulli) and belongs_to(p, td.Bernoulli):
+        return bernoulli_cross_entropy(OPERATIONS, q.logits, p.logits)
+    if belongs_to(q, td.Gamma) and belongs_to(p, td.Gumbel):
+        # The host's divergence has the parts of the entropy in it, but not in one sum.
+        return None
+    kl = family_divergence(q, p)
+    if kl is not None:
+        return -(kl + closed_entropy(q))
     try:
         kl = kl_divergence(q, p)
     except NotImplementedError:
         return None
-    entropy = closed_entropy(q)
+    # The host's divergence has its own entropy in it: the digits that it lost cancel.
+    entropy = _hosts_entropy(q) if belongs_to(q, *ENTROPY_IN_KL) else closed_entropy(q)
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
 

@@ -7,7 +7,7 @@ import pytest
 from entropy_core.entropies import circular, discrete, divergences, gammas, matrices, remainders
 from entropy_core.entropies.counts import Poisson
 from entropy_core.entropies.truncated import truncated_normal_entropy
-from tests.support.helpers import assert_last_digits
+from tests.support.helpers import LAST_DIGITS, assert_last_digits
 from tests.support.numpy_operations import NUMPY
 
 mp.mp.dps = 40
@@ -259,7 +259,13 @@ def poisson_divergence(a, c):
     return a * mp.log(a / c) - a + c
 
 
+def binomial_divergence(n, logits, other):
+    p, q = (1 / (1 + mp.exp(-x)) for x in (logits, other))
+    return n * (p * mp.log(p / q) + (1 - p) * mp.log((1 - p) / (1 - q)))
+
+
 NEAR = [(a, b, a * c, b * d) for a, b in PAIRS for c, d in ((1.0, 1.0), (1.001, 1.001), (1.5, 0.9))]
+FAR = [(*p, *q) for p in PAIRS[::5] for q in PAIRS[::3]]
 DIVERGENCES = {
     "gamma": (divergences.gamma_divergence, gamma_divergence, NEAR),
     "beta": (
@@ -268,6 +274,12 @@ DIVERGENCES = {
         ),
         beta_divergence,
         NEAR,
+    ),
+    "gamma, far": (divergences.gamma_divergence, gamma_divergence, FAR),
+    "binomial": (
+        divergences.binomial_divergence,
+        binomial_divergence,
+        [(n, a, a + b) for n in (1.0, 1e6) for a in (-14.0, 0.0, 5.0) for b in (0, 0.125, -0.5, 9)],
     ),
     "Poisson": (
         divergences.poisson_divergence,
@@ -284,4 +296,6 @@ def test_divergences(name, dtype):
     columns = np.array(arguments, dtype).T
     found = formula(NUMPY, *columns)
     assert found.dtype == dtype
-    assert_last_digits(found, [exact(*map(mp.mpf, map(float, row))) for row in columns.T])
+    # Of two distributions, each of which adds its own.
+    exact = [exact(*map(mp.mpf, map(float, row))) for row in columns.T]
+    assert_last_digits(found, exact, 2 * LAST_DIGITS)
