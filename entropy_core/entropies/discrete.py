@@ -48,8 +48,8 @@ def geometric_entropy(ops: Operations, p: Array) -> Array:
 def geometric_entropy_of_logits(ops: Operations, logits: Array) -> Array:
     """`log(1 + exp(-l)) + exp(-l) log(1 + exp(l))` from logits."""
     size, positive = abs(logits), logits > 0
-    # Below this log(1 + u) / u is one.
-    u = ops.at_least(ops.exp(-size), 1e-30)
+    # Below this log(1 + u) / u is one, and the square that its gradient divides by is a number.
+    u = ops.at_least(ops.exp(-size), 1e-15)
     log1p = ops.log1p(u)
     return ops.where(positive, log1p + (size + log1p) * u, size + log1p + log1p / u)
 

@@ -64,8 +64,15 @@ def _zero_inflated_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
     entropy = entropy_of(fn.base_dist)
     if entropy is None:
         return None
-    log_zero, log_keep = fn.base_dist.log_prob(0), _log_keep(fn)
-    return discrete.zero_inflated_entropy(OPERATIONS, entropy, log_zero, log_keep)
+    parts = entropy, _log_zero(fn.base_dist), _log_keep(fn)
+    return discrete.zero_inflated_entropy(OPERATIONS, *parts)
+
+
+def _log_zero(base: Any) -> Array:
+    # The host's density of a certain success has no zero.
+    leaf = elementwise(base)
+    certain = belongs_to(leaf, dist.GeometricProbs)
+    return jnp.log(as_floats(leaf.probs)) if certain else base.log_prob(0)
 
 
 def _log_keep(fn: Any) -> Array:

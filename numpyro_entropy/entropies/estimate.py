@@ -157,12 +157,11 @@ def _cross_entropy(q: Any, p: Any, value: Array) -> Array | None:
         precision = jnp.diagonal(p.precision_matrix, axis1=-2, axis2=-1)
         return p.log_prob(q.mean) - 0.5 * (q.variance * precision).sum(-1)
     kl = family_divergence(q, p)
-    if kl is not None:
-        return -(kl + closed_entropy(q))
-    try:
-        kl = kl_divergence(q, p)
-    except NotImplementedError:
-        return None
+    if kl is None:
+        try:
+            kl = kl_divergence(q, p)
+        except NotImplementedError:
+            return None
     entropy = closed_entropy(q)
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 

@@ -154,14 +154,15 @@ def _cross_entropy(q: Any, p: Any, value: Tensor) -> Tensor | None:
         # The host's divergence has the parts of the entropy in it, but not in one sum.
         return None
     kl = family_divergence(q, p)
-    if kl is not None:
-        return -(kl + closed_entropy(q))
-    try:
-        kl = kl_divergence(q, p)
-    except NotImplementedError:
-        return None
-    # The host's divergence has its own entropy in it: the digits that it lost cancel.
-    entropy = _hosts_entropy(q) if belongs_to(q, *ENTROPY_IN_KL) else closed_entropy(q)
+    of_host = kl is None
+    if kl is None:
+        try:
+            kl = kl_divergence(q, p)
+        except NotImplementedError:
+            return None
+    # Some of the host's divergences have its own entropy in them: the digits that it lost cancel.
+    of_host = of_host and belongs_to(q, *ENTROPY_IN_KL)
+    entropy = _hosts_entropy(q) if of_host else closed_entropy(q)
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
 
