@@ -72,19 +72,29 @@ def entropy_estimate(fn: Distribution, num_samples: int) -> EntropyEstimate:
     return EntropyEstimate(rewrap(values, layers), rewrap_errors(error, layers), method)
 
 
-def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
+def closed_entropy(fn: Distribution, value: Tensor | None = None) -> Float[Tensor, "*batch"] | None:
     """The entropy of `fn` in closed form, or `None` where neither the host nor we have one.
 
     A subclass that overrides `log_prob` does not have the entropy that it inherits. Masked elements
     count zero. Shape: the batch shape of `fn`; units: nats.
+
+    Args:
+        fn: A distribution.
+        value: An observation, of whose rows each may be from another number of trials: the density
+            of a multinomial distribution takes it from there, and `total_count` is the largest.
 
     Example:
         >>> closed_entropy(dist.Normal(0.0, torch.ones(2)).to_event(1)).item()
         2.8378...
     """
     leaf, layers = unwrap(fn)
-    entropy = _closed_entropy(leaf)
-    return None if entropy is None else rewrap(entropy.expand(leaf.batch_shape), layers)
+    entropy = None if value is None else counts_entropy(leaf, value)
+    if entropy is None:
+        entropy = _closed_entropy(leaf)
+    if entropy is None:
+        return None
+    shape = torch.broadcast_shapes(entropy.shape, leaf.batch_shape)
+    return rewrap(entropy.expand(shape), layers)
 
 
 def sampled_entropy(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch"]:
@@ -153,16 +163,15 @@ def _cross_entropy(q: Any, p: Any, value: Tensor) -> Tensor | None:
     if belongs_to(q, td.Gamma) and belongs_to(p, td.Gumbel):
         # The host's divergence has the parts of the entropy in it, but not in one sum.
         return None
-    kl = family_divergence(q, p)
-    of_host = kl is None
+    kl, entropy = family_divergence(q, p), closed_entropy(q)
     if kl is None:
         try:
             kl = kl_divergence(q, p)
         except NotImplementedError:
             return None
-    # Some of the host's divergences have its own entropy in them: the digits that it lost cancel.
-    of_host = of_host and belongs_to(q, *ENTROPY_IN_KL)
-    entropy = _hosts_entropy(q) if of_host else closed_entropy(q)
+        if belongs_to(q, *ENTROPY_IN_KL):
+            # The host's own entropy is in it: the digits that it lost cancel.
+            entropy = _hosts_entropy(q)
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
 

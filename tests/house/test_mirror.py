@@ -72,6 +72,11 @@ HOST_NAMES = {
 
 # Signatures that differ for a reason.
 HOST_SIGNATURES = {
+    # Pyro's multinomial densities take the number of trials from the value.
+    "closed_entropy",
+    "counts_entropy",
+    "counts_mean_log_base_measure",
+    "mean_log_base_measure",
     "trace_pair",  # Pyro bounds the dimensions of plates
     "Site",  # Pyro keeps masks beside the distribution, NumPyro the path of a draw
     "check_data",  # a Pyro module knows its data_shape and its float type

@@ -143,3 +143,14 @@ def test_cross_entropies_of_narrow_distributions(name):
     found = cross_entropy(np.float32)
     assert found.dtype == np.float32
     assert_last_digits(found, cross_entropy(np.float64), 4 * LAST_DIGITS)
+
+
+def test_rows_of_other_numbers_of_trials():
+    probs, counts = jnp.array([0.2, 0.3, 0.5]), jnp.array([9, 2, 0])
+    value = jnp.array([[2.0, 3.0, 4.0], [1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    ragged = dist.MultinomialProbs(probs, counts)
+    alone = [dist.MultinomialProbs(probs, n) for n in (9, 2, 0)]
+    for of in (closed_entropy, mean_log_base_measure):
+        np.testing.assert_allclose(of(ragged), [of(fn) for fn in alone], atol=1e-12)
+    rest = ragged.log_prob(value) - log_base_measure(ragged, value)
+    np.testing.assert_allclose(rest, (value * jnp.log(probs)).sum(-1), atol=1e-12)

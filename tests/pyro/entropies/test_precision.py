@@ -3,10 +3,12 @@
 import math
 
 import numpy as np
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 
+from pyro_entropy import EntropySumDiagnostic
 from pyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from pyro_entropy.entropies.estimate import closed_cross_entropy, closed_entropy
 from tests.pyro.entropy_cases import CASES
@@ -139,3 +141,25 @@ def test_cross_entropies_to_other_families(q, p):
 def test_a_host_divergence_whose_parts_cancel_is_not_taken():
     q, p = dist.Gamma(f(1e6), f(1e6)), dist.Gumbel(f(0.0), f(1.0))
     assert closed_cross_entropy(q, p, f(1.0)) is None
+
+
+def test_rows_of_other_numbers_of_trials():
+    """The host's density takes the number of trials from the value, up to `total_count`."""
+    probs = torch.tensor([0.2, 0.3, 0.5]).double()
+    value = torch.tensor([[2.0, 3.0, 4.0], [1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]).double()
+    ragged = dist.Multinomial(9, probs).expand([3])
+    alone = [dist.Multinomial(n, probs) for n in (9, 2, 0)]
+    for of in (closed_entropy, mean_log_base_measure):
+        exact = torch.stack([of(fn) for fn in alone])
+        torch.testing.assert_close(of(ragged, value), exact)
+        torch.testing.assert_close(of(ragged.to_event(1), value), exact.sum())
+    rest = ragged.log_prob(value) - log_base_measure(ragged, value)
+    torch.testing.assert_close(rest, (value * probs.log()).sum(-1))
+
+    def model(x):
+        with pyro.plate("data", 3):
+            pyro.sample("x", dist.Multinomial(9, probs), obs=x)
+
+    report = EntropySumDiagnostic(model, lambda x: None).run([value])
+    exact = sum(closed_entropy(fn) for fn in alone) / 3
+    assert report["decoder_entropy"] == pytest.approx(exact.item())
