@@ -39,11 +39,11 @@ def _rows(site: Site, model_site: Site, size: int) -> list[Array] | None:
     q, p = elementwise(site.fn), elementwise(model_site.fn)
     if q.event_shape or p.event_shape or overrides_density(q) or overrides_density(p):
         return None
-    entropies, kl = (closed_entropy(q), closed_entropy(p)), family_divergence(q, p)
-    if entropies[0] is None or entropies[1] is None:
+    entropy, prior_entropy, kl = closed_entropy(q), closed_entropy(p), family_divergence(q, p)
+    if entropy is None or prior_entropy is None:
         return None
     try:
-        parts = (*entropies, kl_divergence(q, p) if kl is None else kl, q.mean)
+        parts = entropy, prior_entropy, kl_divergence(q, p) if kl is None else kl, q.mean
     except NotImplementedError:
         return None
     shape = site.fn.batch_shape + site.fn.event_shape
