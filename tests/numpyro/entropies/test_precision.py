@@ -154,3 +154,10 @@ def test_rows_of_other_numbers_of_trials():
         np.testing.assert_allclose(of(ragged), [of(fn) for fn in alone], atol=1e-12)
     rest = ragged.log_prob(value) - log_base_measure(ragged, value)
     np.testing.assert_allclose(rest, (value * jnp.log(probs)).sum(-1), atol=1e-12)
+
+
+def test_a_host_divergence_that_stops_its_series_is_not_taken():
+    q, p = dist.Kumaraswamy(1.0, 1.0), dist.Beta(2.0, 2.0)
+    # H[q] = 0 and KL = 2 - log 6, of which the host's is short by (beta - 1) / 11.
+    assert dist.kl_divergence(q, p) < 2 - math.log(6) - 0.05
+    assert closed_cross_entropy(q, p, f(0.5)) is None
