@@ -22,6 +22,8 @@ class Operations(NamedTuple):
         log: The logarithm.
         log1p: `log(1 + x)`.
         lgamma: `log Gamma(x)`.
+        i0e: The Bessel function `exp(-|x|) I0(x)`.
+        i1e: `exp(-|x|) I1(x)`.
         xlogy: `x log y`, zero where `x` is.
         where: Entries of one array or of another.
         at_least: Entries no less than a number.
@@ -38,6 +40,7 @@ class Operations(NamedTuple):
         log_softmax: `x - log sum exp(x)` over a dimension.
         broadcast_to: An array in another shape.
         concatenate: Arrays one after another.
+        stack: Arrays that broadcast to one shape, side by side in a new last dimension.
         diag: A diagonal matrix.
         eye_like: The unit matrix of the shape of another.
         log_det: The logarithm of the determinant of a symmetric positive definite matrix.
@@ -49,6 +52,8 @@ class Operations(NamedTuple):
     log: Elementwise
     log1p: Elementwise
     lgamma: Elementwise
+    i0e: Elementwise
+    i1e: Elementwise
     xlogy: Callable[[Any, Any], Any]
     where: Callable[[Any, Any, Any], Any]
     at_least: Callable[[Any, float], Any]
@@ -64,6 +69,7 @@ class Operations(NamedTuple):
     log_softmax: Callable[[Any, int], Any]
     broadcast_to: Callable[[Any, Any], Any]
     concatenate: Callable[[Sequence[Any]], Any]
+    stack: Callable[[Sequence[Any]], Any]
     diag: Elementwise
     eye_like: Elementwise
     log_det: Elementwise

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax, nn
-from jax.scipy.special import gammaln, xlogy
+from jax.scipy.special import gammaln, i0e, i1e, xlogy
 from jaxtyping import Array
 
 from entropy_core.operations import FloatArray, Operations
@@ -31,6 +31,8 @@ OPERATIONS = Operations(
     log=jnp.log,
     log1p=jnp.log1p,
     lgamma=gammaln,
+    i0e=i0e,
+    i1e=i1e,
     xlogy=xlogy,
     where=jnp.where,
     at_least=jnp.maximum,
@@ -46,6 +48,7 @@ OPERATIONS = Operations(
     log_softmax=nn.log_softmax,
     broadcast_to=jnp.broadcast_to,
     concatenate=jnp.concatenate,
+    stack=lambda arrays: jnp.stack(jnp.broadcast_arrays(*arrays), -1),
     diag=jnp.diag,
     eye_like=lambda matrix: jnp.eye(len(matrix), dtype=matrix.dtype),
     log_det=log_det,

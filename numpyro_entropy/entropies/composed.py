@@ -6,13 +6,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import nn
-from jax.scipy.special import xlogy
 from jaxtyping import Array
 from numpyro.distributions import Distribution, transforms
 from numpyro.distributions.util import sum_rightmost
 
-from numpyro_entropy.entropies.closed_forms import formula_entropy
+from entropy_core.entropies import discrete
+from numpyro_entropy.entropies.counts import counts_entropy_without_zero
 from numpyro_entropy.entropies.families import belongs_to
+from numpyro_entropy.entropies.wrappers import elementwise
+from numpyro_entropy.nets.mlp import as_floats
+from numpyro_entropy.operations import OPERATIONS
 
 Entropy = Callable[[Distribution], Array | None]
 
@@ -34,7 +37,7 @@ CONSTANT_JACOBIAN = tuple(
 
 
 def composed_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
-    """The entropy of `fn` in closed form from that of what it is made of, or by a formula of ours.
+    """The entropy of `fn` in closed form from that of what it is made of.
 
     Zero-inflated `-P(0) log P(0) + sum of the rest`; a transformed distribution whose transforms
     have a constant Jacobian, `H[u] + log|det f'|`. Shape: the batch shape of `fn`, or one that
@@ -50,24 +53,26 @@ def composed_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
         return _hurdle_entropy(fn, entropy_of)
     if belongs_to(fn, dist.GaussianCopula):
         return _copula_entropy(fn, entropy_of)
-    entropy = formula_entropy(fn)
-    if entropy is None and all(map(_has_constant_jacobian, getattr(fn, "transforms", ()))):
+    if all(map(_has_constant_jacobian, getattr(fn, "transforms", ()))):
         base = base_entropy(fn, entropy_of)
         if base is not None:
-            entropy = base + log_det(fn, jnp.zeros(fn.base_dist.shape(), base.dtype))
-    return entropy
+            return base + log_det(fn, jnp.zeros(fn.base_dist.shape(), base.dtype))
+    return None
 
 
 def _zero_inflated_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
-    # Of the base's terms, that of zero is taken out and put in with its new probability.
     entropy = entropy_of(fn.base_dist)
     if entropy is None:
         return None
-    log_zero, log_keep = fn.base_dist.log_prob(0), _log_keep(fn)
-    others, keep = -jnp.expm1(log_zero), jnp.exp(log_keep)
-    rest = keep * (entropy + _x_exp_x(log_zero)) - others * _x_exp_x(log_keep)
-    # The probability of zero is one less than a part that may be far below it.
-    return rest - _x_exp_x(jnp.log1p(-others * keep))
+    parts = entropy, _log_zero(fn.base_dist), _log_keep(fn)
+    return discrete.zero_inflated_entropy(OPERATIONS, *parts)
+
+
+def _log_zero(base: Any) -> Array:
+    # The host's density of a certain success has no zero.
+    leaf = elementwise(base)
+    certain = belongs_to(leaf, dist.GeometricProbs)
+    return jnp.log(as_floats(leaf.probs)) if certain else base.log_prob(0)
 
 
 def _log_keep(fn: Any) -> Array:
@@ -77,24 +82,34 @@ def _log_keep(fn: Any) -> Array:
     return jnp.log1p(-jnp.asarray(fn.gate))
 
 
-def _x_exp_x(x: Array) -> Array:
-    # p log p of a logarithm, which is zero where p is.
-    finite = x > -jnp.inf
-    x = jnp.where(finite, x, 0.0)
-    return jnp.where(finite, jnp.exp(x) * x, 0.0)
-
-
 def _hurdle_entropy(fn: Any, entropy_of: Entropy) -> Array | None:
     # The gate's entropy and that of the base, without its zero if it has one.
-    entropy = entropy_of(fn.base_dist)
+    without_zero = _entropy_without_zero if fn._is_discrete else lambda base, of: of(base)
+    entropy = without_zero(fn.base_dist, entropy_of)
     if entropy is None:
         return None
-    if fn._is_discrete:
-        log_zero = fn.base_dist.log_prob(0)
-        zero, rest = jnp.exp(log_zero), -jnp.expm1(log_zero)
-        entropy = (entropy + zero * log_zero) / rest + jnp.log(rest)
-    keep = 1 - fn.gate
-    return -xlogy(fn.gate, fn.gate) - xlogy(keep, keep) + keep * entropy
+    if "gate_logits" in vars(fn):
+        gate = discrete.bernoulli_entropy(OPERATIONS, as_floats(fn.gate_logits))
+    else:
+        gate = discrete.bernoulli_entropy_of_probs(OPERATIONS, as_floats(fn.gate))
+    return gate + jnp.exp(_log_keep(fn)) * entropy
+
+
+def _entropy_without_zero(base: Any, entropy_of: Entropy) -> Array | None:
+    base = elementwise(base)
+    if belongs_to(base, dist.ZeroInflatedProbs):
+        return _entropy_without_zero(base.base_dist, entropy_of)
+    if belongs_to(base, dist.GeometricProbs, dist.GeometricLogits):
+        return entropy_of(base)
+    if belongs_to(base, dist.CategoricalProbs, dist.CategoricalLogits):
+        # Its logits are the logarithms of its probabilities where it was given those.
+        return discrete.categorical_entropy(OPERATIONS, as_floats(base.logits)[..., 1:])
+    if belongs_to(base, dist.BernoulliProbs, dist.BernoulliLogits):
+        return jnp.zeros(base.batch_shape)
+    entropy = counts_entropy_without_zero(base)
+    if entropy is None and (entropy := entropy_of(base)) is not None:
+        entropy = discrete.entropy_without_zero(OPERATIONS, entropy, base.log_prob(0))
+    return entropy
 
 
 def _copula_entropy(fn: Any, entropy_of: Entropy) -> Array | None:

@@ -1,6 +1,6 @@
 """Exact entropies and base measures of NumPyro's distributions of counts.
 
-The formulas are in `entropy_core.theory.counts`; here their parameters are read off the host's
+The formulas are in `entropy_core.entropies.counts`; here their parameters are read off the host's
 classes.
 """
 
@@ -12,7 +12,7 @@ from jax import nn
 from jaxtyping import Array
 from numpyro.distributions import Distribution
 
-from entropy_core.theory.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
+from entropy_core.entropies.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
 from numpyro_entropy.entropies.families import family
 from numpyro_entropy.nets.mlp import AnyArray, as_floats
 from numpyro_entropy.operations import OPERATIONS
@@ -32,6 +32,21 @@ def counts_entropy(fn: Distribution) -> Array | None:
     """
     counts = _counts_of(fn)
     return None if counts is None else counts.entropy()
+
+
+def counts_entropy_without_zero(fn: Distribution) -> Array | None:
+    """The entropy of a Poisson or (negative) binomial distribution, given that it is not zero.
+
+    `None` for any other. Shape: the batch shape of `fn`; units: nats.
+
+    Example:
+        >>> counts_entropy_without_zero(dist.Poisson(1.0)).item()
+        1.0235...
+    """
+    counts = _counts_of(fn)
+    return (
+        None if counts is None or isinstance(counts, Multinomial) else counts.entropy_without_zero()
+    )
 
 
 def counts_log_base_measure(fn: Distribution, value: AnyArray) -> Array | None:
@@ -63,7 +78,7 @@ def counts_mean_log_base_measure(fn: Distribution) -> Array | None:
     return None if counts is None else counts.mean_log_base_measure()
 
 
-def _counts_of(fn: Distribution) -> Counts | None:
+def _counts_of(fn: Distribution) -> Any:
     read = family(fn, _COUNTS)
     return None if read is None else read(fn)
 

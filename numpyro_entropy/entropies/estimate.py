@@ -4,14 +4,15 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax import nn
 from jaxtyping import Array, Float
 from numpyro.distributions.kl import kl_divergence
 
 from entropy_core.traces.records import Method
 from numpyro_entropy.distributions.discretized import Discretized
+from numpyro_entropy.entropies.closed_forms import formula_entropy
 from numpyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from numpyro_entropy.entropies.counts import counts_entropy
+from numpyro_entropy.entropies.divergences import family_divergence
 from numpyro_entropy.entropies.families import belongs_to, has_own, overrides_density
 from numpyro_entropy.entropies.wrappers import (
     Layer,
@@ -155,10 +156,15 @@ def _cross_entropy(q: Any, p: Any, value: Array) -> Array | None:
     if isinstance(elementwise(q), dist.Normal) and isinstance(p, dist.MultivariateNormal):
         precision = jnp.diagonal(p.precision_matrix, axis1=-2, axis2=-1)
         return p.log_prob(q.mean) - 0.5 * (q.variance * precision).sum(-1)
-    try:
-        kl = kl_divergence(q, p)
-    except NotImplementedError:
+    if belongs_to(q, dist.Kumaraswamy):
+        # The host's divergence from a beta distribution stops its series after ten terms.
         return None
+    kl = family_divergence(q, p)
+    if kl is None:
+        try:
+            kl = kl_divergence(q, p)
+        except NotImplementedError:
+            return None
     entropy = closed_entropy(q)
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
@@ -168,16 +174,15 @@ def _event_dims(layers: tuple[Layer, ...]) -> int:
 
 
 def _closed_entropy(fn: Any) -> Array | None:
-    if belongs_to(fn, dist.BernoulliLogits):
-        # The host's own is NaN in float32 for logits from -84 down.
-        return nn.softplus(fn.logits) - fn.logits * nn.sigmoid(fn.logits)
     if isinstance(fn, Discretized):
         # A sum over hundreds of levels for each variable: fresh draws cost far less.
         return None
-    entropy = counts_entropy(fn)
-    if entropy is None:
-        entropy = _hosts_entropy(fn)
-    return composed_entropy(fn, closed_entropy) if entropy is None else entropy
+    # The host's own come last: some sum over all counts, and some lose digits.
+    for entropy_of in (counts_entropy, formula_entropy, _hosts_entropy):
+        entropy = entropy_of(fn)
+        if entropy is not None:
+            return entropy
+    return composed_entropy(fn, closed_entropy)
 
 
 def _hosts_entropy(fn: Any) -> Array | None:

@@ -8,6 +8,8 @@ from numpyro.distributions.kl import kl_divergence
 from entropy_core.traces.latents import Latents, read_latents
 from entropy_core.traces.records import Plate
 from entropy_core.traces.sites import Pair
+from numpyro_entropy.entropies.divergences import family_divergence
+from numpyro_entropy.entropies.estimate import closed_entropy
 from numpyro_entropy.entropies.families import overrides_density
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.traces.sites import Site
@@ -37,8 +39,11 @@ def _rows(site: Site, model_site: Site, size: int) -> list[Array] | None:
     q, p = elementwise(site.fn), elementwise(model_site.fn)
     if q.event_shape or p.event_shape or overrides_density(q) or overrides_density(p):
         return None
+    entropy, prior_entropy, kl = closed_entropy(q), closed_entropy(p), family_divergence(q, p)
+    if entropy is None or prior_entropy is None:
+        return None
     try:
-        parts = q.entropy(), p.entropy(), kl_divergence(q, p), q.mean
+        parts = entropy, prior_entropy, kl_divergence(q, p) if kl is None else kl, q.mean
     except NotImplementedError:
         return None
     shape = site.fn.batch_shape + site.fn.event_shape

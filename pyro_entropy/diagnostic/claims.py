@@ -177,7 +177,8 @@ def _base_measures(pair: Pair, plate: Plate | None) -> dict[str, np.ndarray]:
         if record.role not in ("prior", "decoder"):
             continue
         site = pair.model[record.name]
-        at_draw, mean = log_base_measure(site.fn, site.value), mean_log_base_measure(site.fn)
+        at_draw = log_base_measure(site.fn, site.value)
+        mean = mean_log_base_measure(site.fn, site.value)
         if at_draw is not None and mean is not None:
             values = site.spread(at_draw - mean)
             if pair.enumeration is not None:

@@ -1,5 +1,6 @@
 """Base measures that are not constant, and what the theorem leaves of their sites."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
@@ -18,7 +19,6 @@ def log_base_measure(fn: Distribution, value: Tensor) -> Float[Tensor, "*batch"]
 
     Example:
         >>> import pyro.distributions as dist
-        >>> import torch
         >>> log_base_measure(dist.Poisson(torch.ones(2)).to_event(1), torch.tensor([2.0, 3.0]))
         tensor(-2.4849)
     """
@@ -27,17 +27,25 @@ def log_base_measure(fn: Distribution, value: Tensor) -> Float[Tensor, "*batch"]
     return None if measure is None else rewrap(measure, layers)
 
 
-def mean_log_base_measure(fn: Distribution) -> Float[Tensor, "*batch"] | None:
+def mean_log_base_measure(
+    fn: Distribution, value: Tensor | None = None
+) -> Float[Tensor, "*batch"] | None:
     """`E_p[log h(v)]`, exact, of a distribution that has a `log_base_measure`, else `None`.
 
     Masked elements count zero. Shape: the batch shape of `fn`; units: nats.
 
+    Args:
+        fn: A distribution.
+        value: An observation, whose rows have the numbers of trials of a multinomial distribution.
+
     Example:
         >>> import pyro.distributions as dist
-        >>> import torch
         >>> mean_log_base_measure(dist.Poisson(torch.ones(2)).to_event(1)).item()
         -0.6096...
     """
     leaf, layers = unwrap(fn)
-    measure = counts_mean_log_base_measure(leaf)
-    return None if measure is None else rewrap(measure.expand(leaf.batch_shape), layers)
+    measure = counts_mean_log_base_measure(leaf, value)
+    if measure is None:
+        return None
+    shape = torch.broadcast_shapes(measure.shape, leaf.batch_shape)
+    return rewrap(measure.expand(shape), layers)

@@ -1,23 +1,26 @@
-"""Entropies in closed form of distributions for which the host has none.
+"""Entropies in closed form, of all digits that the float type has.
 
-A table of one formula a class: a new distribution is a function and a line. Wrappers, mixtures and
-transformed distributions, whose entropies come from those of others, are in `composed.py`.
+A table of one formula a class: a new distribution is a function and a line. It has the classes for
+which the host has no entropy, and those whose host's entropy loses digits where large numbers
+cancel. Wrappers, mixtures and transformed distributions, whose entropies come from those of others,
+are in `composed.py`.
 """
 
 import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pyro.distributions as dist
 import torch
 import torch.distributions as td
-from torch import Tensor, digamma, lgamma
+from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
 
+from entropy_core.entropies import circular, discrete, gammas, matrices
 from pyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyro_entropy.entropies.families import family
+from pyro_entropy.operations import OPERATIONS
 
 
 def formula_entropy(fn: Distribution) -> Tensor | None:
@@ -33,6 +36,19 @@ def formula_entropy(fn: Distribution) -> Tensor | None:
     return None if formula is None else formula(fn)
 
 
+def _of(formula: Callable[..., Tensor], *names: str) -> Callable[[Any], Tensor]:
+    # A formula of the core, of a distribution's parameters.
+    return lambda fn: formula(OPERATIONS, *(getattr(fn, name) for name in names))
+
+
+def _of_either(of_logits: Callable[..., Tensor], of_probs: Callable[..., Tensor]) -> Any:
+    # The host makes one of the two from the other one, and keeps it: logits from probabilities that
+    # it has drawn away from zero and one.
+    return lambda fn: (
+        of_probs(OPERATIONS, fn.probs) if "probs" in vars(fn) else of_logits(OPERATIONS, fn.logits)
+    )
+
+
 def _asymmetric_laplace(fn: Any) -> Tensor:
     return 1 + torch.log(fn.left_scale + fn.right_scale)
 
@@ -43,9 +59,7 @@ def _soft_laplace(fn: Any) -> Tensor:
 
 
 def _skew_logistic(fn: Any) -> Tensor:
-    # sigmoid(z) ~ Beta(a, 1).
-    a = fn.asymmetry
-    return torch.log(fn.scale / a) + 1 + digamma(a + 1) + np.euler_gamma
+    return _of(gammas.skew_logistic_entropy, "asymmetry")(fn) + torch.log(fn.scale)
 
 
 def _logit_relaxed_bernoulli(fn: Any) -> Tensor:
@@ -53,19 +67,13 @@ def _logit_relaxed_bernoulli(fn: Any) -> Tensor:
     return 2 - torch.log(fn.temperature)
 
 
-def _fisher_snedecor(fn: Any) -> Tensor:
-    # A beta prime distribution times df2 / df1.
-    a, b = 0.5 * fn.df1, 0.5 * fn.df2
-    log_beta = lgamma(a) + lgamma(b) - lgamma(a + b)
-    log_odds, log_rest = digamma(a) - digamma(b), digamma(a + b) - digamma(b)
-    return log_beta - (a - 1) * log_odds + (a + b) * log_rest + torch.log(b / a)
+def _beta(fn: Any) -> Tensor:
+    pair = fn.concentration1, fn.concentration0
+    return gammas.dirichlet_entropy(OPERATIONS, OPERATIONS.stack(pair))
 
 
-def _von_mises(fn: Any) -> Tensor:
-    # log(2 pi I0(k)) - k I1(k) / I0(k), with I0 and I1 times exp(-k).
-    k = fn.concentration
-    i0, i1 = torch.special.i0e(k), torch.special.i1e(k)
-    return torch.log(2 * math.pi * i0) + k * (1 - i1 / i0)
+def _continuous_bernoulli(fn: Any) -> Tensor:
+    return ContinuousBernoulli(fn.logits, validate_args=False).entropy()
 
 
 def _von_mises_3d(fn: Any) -> Tensor:
@@ -75,38 +83,29 @@ def _von_mises_3d(fn: Any) -> Tensor:
     return math.log(4 * math.pi) + ContinuousBernoulli(2 * k, validate_args=False).entropy()
 
 
+def _student_t(fn: Any) -> Tensor:
+    return _of(gammas.student_t_entropy, "df")(fn) + torch.log(fn.scale)
+
+
 def _multivariate_student_t(fn: Any) -> Tensor:
-    # Guerrero-Cusumano 1996, Eq. 2.
-    (dim,) = fn.event_shape
-    a, b = 0.5 * fn.df, 0.5 * (fn.df + dim)
-    log_det = fn.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    log_norm = lgamma(a) - lgamma(b) + 0.5 * dim * torch.log(math.pi * fn.df)
-    return log_norm + log_det + b * (digamma(b) - digamma(a))
+    entropy = gammas.student_t_entropy(OPERATIONS, fn.df, fn.event_shape[0])
+    return entropy + _log_diagonal(fn).sum(-1)
+
+
+def _wishart(fn: Any) -> Tensor:
+    return matrices.wishart_entropy(OPERATIONS, fn.df, _log_diagonal(fn))
+
+
+def _log_diagonal(fn: Any) -> Tensor:
+    return fn.scale_tril.diagonal(dim1=-2, dim2=-1).log()
 
 
 def _lkj_cholesky(fn: Any) -> Tensor:
-    # The density is a product of powers of the diagonal, and one at the identity matrix.
-    eta, log_diagonal = _lkj_log_diagonal(fn)
-    order = 2 * (eta - 1) + torch.arange(fn.dim - 2, -1, -1, device=eta.device)
-    return _lkj_log_norm(fn) - (order * log_diagonal).sum(-1)
+    return matrices.lkj_cholesky_entropy(OPERATIONS, fn.concentration, fn.dim)
 
 
 def _lkj(fn: Any) -> Tensor:
-    base = fn.base_dist
-    eta, log_diagonal = _lkj_log_diagonal(base)
-    return _lkj_log_norm(base) - (2 * (eta - 1) * log_diagonal).sum(-1)
-
-
-def _lkj_log_norm(fn: Any) -> Tensor:
-    return -fn.log_prob(torch.eye(fn.dim).to(fn.concentration))
-
-
-def _lkj_log_diagonal(fn: Any) -> tuple[Tensor, Tensor]:
-    # In the onion construction the square of each is a beta variable (Lewandowski, Kurowicka and
-    # Joe 2009, Sec. 3.2).
-    eta = fn.concentration.unsqueeze(-1)
-    rest = 0.5 * torch.arange(fn.dim - 2, -1, -1, device=eta.device)
-    return eta, 0.5 * (digamma(eta + rest) - digamma(eta + 0.5 * (fn.dim - 1)))
+    return matrices.lkj_entropy(OPERATIONS, fn.base_dist.concentration, fn.base_dist.dim)
 
 
 def _grouped_normal_normal(fn: Any) -> Tensor:
@@ -118,12 +117,18 @@ def _empirical(fn: Any) -> Tensor:
     weights = fn.log_weights.softmax(-1)
     atoms = fn.enumerate_support().movedim(weights.dim() - 1, 0)
     log_probs = torch.stack([fn.log_prob(atom) for atom in atoms], -1)
-    return -(weights * log_probs).sum(-1)
+    # One without weight has no density that could be multiplied by it.
+    return -(weights * torch.where(weights > 0, log_probs, 0.0)).sum(-1)
 
 
 def _delta(fn: Any) -> Tensor:
     return -fn.log_density
 
+
+_bernoulli = _of_either(discrete.bernoulli_entropy, discrete.bernoulli_entropy_of_probs)
+_categorical = _of_either(discrete.categorical_entropy, discrete.probabilities_entropy)
+_geometric = _of_either(discrete.geometric_entropy_of_logits, discrete.geometric_entropy)
+_inverse_gamma = _of(gammas.inverse_gamma_entropy, "concentration", "rate")
 
 FORMULAS: dict[type, Callable[..., Tensor]] = {
     LogitRelaxedBernoulli: _logit_relaxed_bernoulli,
@@ -131,12 +136,25 @@ FORMULAS: dict[type, Callable[..., Tensor]] = {
     dist.Delta: _delta,
     dist.Empirical: _empirical,
     dist.GroupedNormalNormal: _grouped_normal_normal,
+    dist.InverseGamma: _inverse_gamma,
     dist.LKJ: _lkj,
     dist.MultivariateStudentT: _multivariate_student_t,
     dist.SkewLogistic: _skew_logistic,
     dist.SoftLaplace: _soft_laplace,
     dist.VonMises3D: _von_mises_3d,
-    td.FisherSnedecor: _fisher_snedecor,
+    td.Bernoulli: _bernoulli,
+    td.Beta: _beta,
+    td.Categorical: _categorical,
+    td.ContinuousBernoulli: _continuous_bernoulli,
+    td.Dirichlet: _of(gammas.dirichlet_entropy, "concentration"),
+    td.FisherSnedecor: _of(gammas.fisher_snedecor_entropy, "df1", "df2"),
+    td.Gamma: _of(gammas.gamma_entropy, "concentration", "rate"),
+    td.Geometric: _geometric,
+    td.InverseGamma: _inverse_gamma,
+    td.Kumaraswamy: _of(gammas.kumaraswamy_entropy, "concentration1", "concentration0"),
     td.LKJCholesky: _lkj_cholesky,
-    td.VonMises: _von_mises,
+    td.OneHotCategorical: lambda fn: _categorical(fn._categorical),
+    td.StudentT: _student_t,
+    td.VonMises: _of(circular.von_mises_entropy, "concentration"),
+    td.Wishart: _wishart,
 }

@@ -11,8 +11,9 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import Distribution
 
-from pyro_entropy.entropies.closed_forms import formula_entropy
+from entropy_core.entropies.discrete import zero_inflated_entropy
 from pyro_entropy.entropies.families import belongs_to
+from pyro_entropy.operations import OPERATIONS
 
 Entropy = Callable[[Distribution], Tensor | None]
 
@@ -28,7 +29,7 @@ CONSTANT_JACOBIAN = (
 
 
 def composed_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
-    """The entropy of `fn` in closed form from that of what it is made of, or by a formula of ours.
+    """The entropy of `fn` in closed form from that of what it is made of.
 
     Zero-inflated `-P(0) log P(0) + sum of the rest`; a transformed distribution whose transforms
     have a constant Jacobian, `H[u] + log|det f'|`. Shape: the batch shape of `fn`, or one that
@@ -42,12 +43,11 @@ def composed_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
         return _masked_mixture_entropy(fn, entropy_of)
     if belongs_to(fn, dist.ZeroInflatedDistribution):
         return _zero_inflated_entropy(fn, entropy_of)
-    entropy = formula_entropy(fn)
-    if entropy is None and all(map(_has_constant_jacobian, getattr(fn, "transforms", ()))):
+    if all(map(_has_constant_jacobian, getattr(fn, "transforms", ()))):
         base = base_entropy(fn, entropy_of)
         if base is not None:
-            entropy = base + log_det(fn, base.new_zeros(fn.base_dist.shape()))
-    return entropy
+            return base + log_det(fn, base.new_zeros(fn.base_dist.shape()))
+    return None
 
 
 def _masked_mixture_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
@@ -56,23 +56,12 @@ def _masked_mixture_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
 
 
 def _zero_inflated_entropy(fn: Any, entropy_of: Entropy) -> Tensor | None:
-    # Of the base's terms, that of zero is taken out and put in with its new probability.
     entropy = entropy_of(fn.base_dist)
     if entropy is None:
         return None
     zero = torch.zeros_like(entropy)
     log_zero, log_keep = fn.base_dist.log_prob(zero), _log_keep(fn)
-    others, keep = -torch.expm1(log_zero), log_keep.exp()
-    rest = keep * (entropy + _x_exp_x(log_zero)) - others * _x_exp_x(log_keep)
-    # The probability of zero is one less than a part that may be far below it.
-    return rest - _x_exp_x(torch.log1p(-others * keep))
-
-
-def _x_exp_x(x: Tensor) -> Tensor:
-    # p log p of a logarithm, which is zero where p is.
-    finite = x > -torch.inf
-    x = torch.where(finite, x, 0.0)
-    return torch.where(finite, x.exp() * x, 0.0)
+    return zero_inflated_entropy(OPERATIONS, entropy, log_zero, log_keep)
 
 
 def _log_keep(fn: Any) -> Tensor:

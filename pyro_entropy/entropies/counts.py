@@ -1,6 +1,6 @@
 """Exact entropies and base measures of Pyro's distributions of counts.
 
-The formulas are in `entropy_core.theory.counts`; here their parameters are read off the host's
+The formulas are in `entropy_core.entropies.counts`; here their parameters are read off the host's
 classes.
 """
 
@@ -13,12 +13,12 @@ from pyro.distributions import GammaPoisson
 from torch import Tensor
 from torch.distributions import Distribution
 
-from entropy_core.theory.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
+from entropy_core.entropies.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
 from pyro_entropy.entropies.families import family
 from pyro_entropy.operations import OPERATIONS
 
 
-def counts_entropy(fn: Distribution) -> Tensor | None:
+def counts_entropy(fn: Distribution, value: Tensor | None = None) -> Tensor | None:
     """The entropy of a Poisson, (negative) binomial or multinomial distribution, else `None`.
 
     With Stirling's remainder `S(x) = log x! - x log x + x` and the gaps `g_a` of the core's
@@ -30,7 +30,7 @@ def counts_entropy(fn: Distribution) -> Tensor | None:
         >>> counts_entropy(td.Poisson(torch.tensor(1.0))).item()
         1.3048...
     """
-    counts = _counts_of(fn)
+    counts = _counts_of(fn, value)
     return None if counts is None else counts.entropy()
 
 
@@ -53,7 +53,7 @@ def counts_log_base_measure(fn: Distribution, value: Tensor) -> Tensor | None:
     return counts.log_base_measure(value)
 
 
-def counts_mean_log_base_measure(fn: Distribution) -> Tensor | None:
+def counts_mean_log_base_measure(fn: Distribution, value: Tensor | None = None) -> Tensor | None:
     """`E_p[log h(v)]` of a distribution of counts, exact, else `None`.
 
     Shape: the batch shape of `fn`; units: nats.
@@ -62,13 +62,17 @@ def counts_mean_log_base_measure(fn: Distribution) -> Tensor | None:
         >>> counts_mean_log_base_measure(td.Poisson(torch.tensor(1.0))).item()
         -0.3048...
     """
-    counts = _counts_of(fn)
+    counts = _counts_of(fn, value)
     return None if counts is None else counts.mean_log_base_measure()
 
 
-def _counts_of(fn: Distribution) -> Counts | None:
+def _counts_of(fn: Distribution, value: Tensor | None = None) -> Counts | None:
     read = family(fn, _COUNTS)
-    return None if read is None else read(fn)
+    counts = None if read is None else read(fn)
+    if isinstance(counts, Multinomial) and value is not None:
+        # The host's density takes the number of trials from the value.
+        return counts._replace(n=value.sum(-1))
+    return counts
 
 
 def _binomial(fn: Any) -> Counts:

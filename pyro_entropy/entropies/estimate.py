@@ -4,14 +4,18 @@ from typing import Any, NamedTuple
 
 import pyro.distributions as dist
 import torch
+import torch.distributions as td
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from entropy_core.entropies.divergences import bernoulli_cross_entropy
 from entropy_core.traces.records import Method
 from pyro_entropy.distributions.discretized import Discretized
+from pyro_entropy.entropies.closed_forms import formula_entropy
 from pyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from pyro_entropy.entropies.counts import counts_entropy
+from pyro_entropy.entropies.divergences import family_divergence
 from pyro_entropy.entropies.families import belongs_to, has_own, overrides_density
 from pyro_entropy.entropies.wrappers import (
     Layer,
@@ -22,11 +26,15 @@ from pyro_entropy.entropies.wrappers import (
     unwrap,
     unwrapped,
 )
+from pyro_entropy.operations import OPERATIONS
 
 NO_ENTROPY = (dist.Unit, dist.ImproperUniform)
 
 # Their densities take no batch of values.
 ONE_AT_A_TIME = (dist.GaussianScaleMixture,)
+
+# Of these the host's divergences from other families are made of its own entropies.
+ENTROPY_IN_KL = (td.Bernoulli, td.Beta, td.ContinuousBernoulli, td.Gamma, td.Geometric)
 
 
 class EntropyEstimate(NamedTuple):
@@ -64,19 +72,29 @@ def entropy_estimate(fn: Distribution, num_samples: int) -> EntropyEstimate:
     return EntropyEstimate(rewrap(values, layers), rewrap_errors(error, layers), method)
 
 
-def closed_entropy(fn: Distribution) -> Float[Tensor, "*batch"] | None:
+def closed_entropy(fn: Distribution, value: Tensor | None = None) -> Float[Tensor, "*batch"] | None:
     """The entropy of `fn` in closed form, or `None` where neither the host nor we have one.
 
     A subclass that overrides `log_prob` does not have the entropy that it inherits. Masked elements
     count zero. Shape: the batch shape of `fn`; units: nats.
+
+    Args:
+        fn: A distribution.
+        value: An observation, of whose rows each may be from another number of trials: the density
+            of a multinomial distribution takes it from there, and `total_count` is the largest.
 
     Example:
         >>> closed_entropy(dist.Normal(0.0, torch.ones(2)).to_event(1)).item()
         2.8378...
     """
     leaf, layers = unwrap(fn)
-    entropy = _closed_entropy(leaf)
-    return None if entropy is None else rewrap(entropy.expand(leaf.batch_shape), layers)
+    entropy = None if value is None else counts_entropy(leaf, value)
+    if entropy is None:
+        entropy = _closed_entropy(leaf)
+    if entropy is None:
+        return None
+    shape = torch.broadcast_shapes(entropy.shape, leaf.batch_shape)
+    return rewrap(entropy.expand(shape), layers)
 
 
 def sampled_entropy(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch"]:
@@ -138,11 +156,22 @@ def _cross_entropy(q: Any, p: Any, value: Tensor) -> Tensor | None:
         # The host has no divergence of a full from a diagonal normal distribution, and none is
         # needed: beside the mean only the variances of `q` count.
         return p.log_prob(q.mean) - 0.5 * (q.variance / elementwise(p).variance).sum(-1)
-    try:
-        kl = kl_divergence(q, p)
-    except NotImplementedError:
+    if belongs_to(q, td.Beta, td.Gamma) and belongs_to(p, td.Normal):
+        return p.log_prob(q.mean) - 0.5 * q.variance / p.variance
+    if belongs_to(q, td.Bernoulli) and belongs_to(p, td.Bernoulli):
+        return bernoulli_cross_entropy(OPERATIONS, q.logits, p.logits)
+    if belongs_to(q, td.Gamma) and belongs_to(p, td.Gumbel):
+        # The host's divergence has the parts of the entropy in it, but not in one sum.
         return None
-    entropy = closed_entropy(q)
+    kl, entropy = family_divergence(q, p), closed_entropy(q)
+    if kl is None:
+        try:
+            kl = kl_divergence(q, p)
+        except NotImplementedError:
+            return None
+        if belongs_to(q, *ENTROPY_IN_KL):
+            # The host's own entropy is in it: the digits that it lost cancel.
+            entropy = _hosts_entropy(q)
     return -(kl + (-q.log_prob(value) if entropy is None else entropy))
 
 
@@ -154,11 +183,12 @@ def _closed_entropy(fn: Distribution) -> Tensor | None:
     if isinstance(fn, Discretized):
         # A sum over hundreds of levels for each variable: fresh draws cost far less.
         return None
-    # The host's own sums over all counts for each variable.
-    entropy = counts_entropy(fn)
-    if entropy is None:
-        entropy = _hosts_entropy(fn)
-    return composed_entropy(fn, closed_entropy) if entropy is None else entropy
+    # The host's own come last: some sum over all counts, and some lose digits.
+    for entropy_of in (counts_entropy, formula_entropy, _hosts_entropy):
+        entropy = entropy_of(fn)
+        if entropy is not None:
+            return entropy
+    return composed_entropy(fn, closed_entropy)
 
 
 def _hosts_entropy(fn: Any) -> Tensor | None:

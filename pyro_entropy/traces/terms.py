@@ -65,6 +65,9 @@ def all_terms(pair: Pair, *, closed_form: bool = True, entropy_samples: int = 10
 
 def _reader(entropy_samples: int) -> Reader:
     def entropy(site: Site) -> Estimate:
+        closed = closed_entropy(site.fn, site.value if site.is_observed else None)
+        if closed is not None:
+            return site.spread(closed), "closed form"
         values, _, method = entropy_estimate(site.fn, entropy_samples)
         return site.spread(values), method
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 STEPS = {
     "entropy_core": [
         ["arguments", "checks", "files", "operations"],
-        ["traces", "theory", "vaes", "datasets"],
+        ["traces", "theory", "entropies", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],
         ["report"],

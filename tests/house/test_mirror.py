@@ -72,11 +72,17 @@ HOST_NAMES = {
         "trace_enumerated",  # two runs that are compiled as one
         "float_params",  # parameters of a Pyro module know if they can be trained
         "as_floats",
+        "counts_entropy_without_zero",  # Pyro has no hurdle distributions
     },
 }
 
 # Signatures that differ for a reason.
 HOST_SIGNATURES = {
+    # Pyro's multinomial densities take the number of trials from the value.
+    "closed_entropy",
+    "counts_entropy",
+    "counts_mean_log_base_measure",
+    "mean_log_base_measure",
     "trace_pair",  # Pyro bounds the dimensions of plates
     "Site",  # Pyro keeps masks beside the distribution, NumPyro the path of a draw
     "check_data",  # a Pyro module knows its data_shape and its float type

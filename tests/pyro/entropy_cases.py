@@ -51,22 +51,22 @@ CASES = {
     ),
     "AffineBeta": Case(OURS, lambda: dist.AffineBeta(A, B, L, B), "a beta distribution, scaled"),
     "AsymmetricLaplace": Case(OURS, lambda: dist.AsymmetricLaplace(L, A, B)),
-    "Bernoulli": Case(HOST, lambda: dist.Bernoulli(logits=L)),
-    "Beta": Case(HOST, lambda: dist.Beta(A, B)),
+    "Bernoulli": Case(OURS, lambda: dist.Bernoulli(logits=L)),
+    "Beta": Case(OURS, lambda: dist.Beta(A, B)),
     "BetaBinomial": Case(SAMPLED, lambda: dist.BetaBinomial(A, B, 7)),
     "Binomial": Case(OURS, lambda: dist.Binomial(t(5, 9), logits=L), "exact, of any trials"),
-    "Categorical": Case(HOST, lambda: dist.Categorical(logits=ROWS)),
+    "Categorical": Case(OURS, lambda: dist.Categorical(logits=ROWS)),
     "Cauchy": Case(HOST, lambda: dist.Cauchy(L, A)),
-    "Chi2": Case(HOST, lambda: dist.Chi2(A)),
+    "Chi2": Case(OURS, lambda: dist.Chi2(A)),
     "CoalescentTimes": Case(
         SAMPLED, lambda: dist.CoalescentTimes(t(0.0, 0.0, 0.0)), wraps=False, num=2000
     ),
     "CoalescentTimesWithRate": Case(
         NONE, lambda: dist.CoalescentTimesWithRate(t(0.0, 0.0), t(1.0)), "no sampler", wraps=False
     ),
-    "ContinuousBernoulli": Case(HOST, lambda: dist.ContinuousBernoulli(logits=L)),
+    "ContinuousBernoulli": Case(OURS, lambda: dist.ContinuousBernoulli(logits=L)),
     "Delta": Case(OURS, lambda: dist.Delta(L, A), "minus its log-density"),
-    "Dirichlet": Case(HOST, lambda: dist.Dirichlet(torch.stack([A, B]))),
+    "Dirichlet": Case(OURS, lambda: dist.Dirichlet(torch.stack([A, B]))),
     "DirichletMultinomial": Case(
         SAMPLED, lambda: dist.DirichletMultinomial(torch.stack([A, B]), 6), num=5000
     ),
@@ -87,7 +87,7 @@ CASES = {
     "ExtendedBinomial": Case(OURS, lambda: dist.ExtendedBinomial(t(7, 7), logits=L)),
     "FisherSnedecor": Case(OURS, lambda: dist.FisherSnedecor(2 * A, 2 * B)),
     "FoldedDistribution": Case(SAMPLED, lambda: dist.FoldedDistribution(dist.Normal(L, A))),
-    "Gamma": Case(HOST, lambda: dist.Gamma(A, B)),
+    "Gamma": Case(OURS, lambda: dist.Gamma(A, B)),
     "GammaGaussianHMM": Case(
         NONE,
         lambda: dist.GammaGaussianHMM(
@@ -120,7 +120,7 @@ CASES = {
         lambda: dist.GeneralizedPareto(L.float(), A.float(), 0.1 * B.float()),
         "torch has its density in float32 alone",
     ),
-    "Geometric": Case(HOST, lambda: dist.Geometric(logits=L)),
+    "Geometric": Case(OURS, lambda: dist.Geometric(logits=L)),
     "GroupedNormalNormal": Case(
         OURS,
         lambda: dist.GroupedNormalNormal(L, A, t(1.0), torch.tensor([0, 0, 1])),
@@ -143,8 +143,8 @@ CASES = {
         num=2000,
         wraps=False,
     ),
-    "InverseGamma": Case(HOST, lambda: dist.InverseGamma(A, B)),
-    "Kumaraswamy": Case(HOST, lambda: dist.Kumaraswamy(A, B)),
+    "InverseGamma": Case(OURS, lambda: dist.InverseGamma(A, B)),
+    "Kumaraswamy": Case(OURS, lambda: dist.Kumaraswamy(A, B)),
     "LKJ": Case(OURS, lambda: dist.LKJ(3, A), TORCH_LKJ, wraps=False),
     "LKJCholesky": Case(OURS, lambda: dist.LKJCholesky(3, A), TORCH_LKJ),
     "Laplace": Case(HOST, lambda: dist.Laplace(L, A)),
@@ -195,9 +195,9 @@ CASES = {
     "OMTMultivariateNormal": Case(
         HOST, lambda: dist.OMTMultivariateNormal(L, tril(2)), wraps=False
     ),
-    "OneHotCategorical": Case(HOST, lambda: dist.OneHotCategorical(logits=ROWS)),
+    "OneHotCategorical": Case(OURS, lambda: dist.OneHotCategorical(logits=ROWS)),
     "OneHotCategoricalStraightThrough": Case(
-        HOST, lambda: dist.OneHotCategoricalStraightThrough(logits=ROWS)
+        OURS, lambda: dist.OneHotCategoricalStraightThrough(logits=ROWS)
     ),
     "OneOneMatching": Case(
         SAMPLED, lambda: dist.OneOneMatching(eye(2)[0]), ONE_TO_ONE, wraps=False
@@ -205,7 +205,7 @@ CASES = {
     "OneTwoMatching": Case(
         SAMPLED, lambda: dist.OneTwoMatching(ROWS.T[:2, :1]), ONE_TO_ONE, wraps=False
     ),
-    "OrderedLogistic": Case(HOST, lambda: dist.OrderedLogistic(L, t(-1.0, 0.5))),
+    "OrderedLogistic": Case(OURS, lambda: dist.OrderedLogistic(L, t(-1.0, 0.5))),
     "Pareto": Case(HOST, lambda: dist.Pareto(A, B)),
     "Poisson": Case(OURS, lambda: dist.Poisson(t(0.3, 40.0)), "exact"),
     "ProjectedNormal": Case(SAMPLED, lambda: dist.ProjectedNormal(ROWS)),
@@ -242,7 +242,7 @@ CASES = {
     "StableWithLogProb": Case(
         SAMPLED, lambda: dist.StableWithLogProb(t(1.5, 1.7), t(0.1, 0.2)), num=1000
     ),
-    "StudentT": Case(HOST, lambda: dist.StudentT(3 * A, L, B)),
+    "StudentT": Case(OURS, lambda: dist.StudentT(3 * A, L, B)),
     "TransformedDistribution": Case(
         CHANGE,
         lambda: dist.TransformedDistribution(dist.Normal(L, A), SoftplusTransform()),
@@ -256,7 +256,7 @@ CASES = {
     "VonMises": Case(OURS, lambda: dist.VonMises(L, A)),
     "VonMises3D": Case(OURS, lambda: dist.VonMises3D(ROWS), "no sampler", wraps=False),
     "Weibull": Case(HOST, lambda: dist.Weibull(A, B)),
-    "Wishart": Case(HOST, lambda: dist.Wishart(A + 9, spd(2)), num=5000),
+    "Wishart": Case(OURS, lambda: dist.Wishart(A + 9, spd(2)), num=5000),
     "ZeroInflatedDistribution": Case(
         OURS,
         lambda: dist.ZeroInflatedDistribution(dist.Geometric(logits=L), gate=t(0.2, 0.6)),

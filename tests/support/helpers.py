@@ -12,6 +12,9 @@ IDENTITY = 1e-10
 PARITY = 1e-9
 # The host adds up -KL, and we -(KL + H) + H, in float64.
 DROP_IN = 1e-6
+# Units in the last digit of a closed form: some ten parts, each of which a library's function has
+# to one or two, and logarithms of up to 20 nats that the result is the difference of.
+LAST_DIGITS = 16.0
 # Monte-Carlo estimates: one test in some ten thousand fails by chance, and the seeds are fixed.
 STANDARD_ERRORS = 4.0
 
@@ -65,3 +68,23 @@ def assert_within_errors(estimates: np.ndarray, value: float) -> None:
     error = estimates.std(ddof=1) / len(estimates) ** 0.5
     assert error > 0
     assert abs(estimates.mean() - value) <= STANDARD_ERRORS * error
+
+
+def last_digits(found: Any, exact: Any) -> np.ndarray:
+    """How far numbers are off, in units of the last digit of their float type.
+
+    Of one, where they are smaller: a closed form is a sum of parts of the size of one, each of
+    which is rounded.
+    """
+    found, eps = np.asarray(found), np.finfo(np.asarray(found).dtype).eps
+    exact = np.asarray([[float(a) for a in np.atleast_1d(exact)]]).reshape(found.shape)
+    errors = np.abs(found.astype(float) - exact)
+    errors = np.where(found == exact, 0.0, errors)
+    return errors / (eps * np.maximum(1, np.abs(exact)))
+
+
+def assert_last_digits(found: Any, exact: Any, most: float = LAST_DIGITS) -> None:
+    """Closed forms are right up to so many units in the last digit, and finite."""
+    units = last_digits(found, exact)
+    assert np.isfinite(found).all()
+    assert (units <= most).all(), (found, exact, units)

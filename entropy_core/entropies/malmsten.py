@@ -8,12 +8,12 @@ function `G(u) = E[u^k]`, by Malmsten's formula for `log Gamma` (Whittaker and W
         = int_0^1 (1 - v)^(a - 1) (G(1 - v) - (1 - v)^mu) / (-v log(1 - v)) dv
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from entropy_core.entropies.remainders import phi
 from entropy_core.operations import FloatArray, Operations
 
 Array = Any
@@ -44,7 +44,7 @@ class Count(NamedTuple):
         log_pgf: `log G(1 - v)`.
         bend: `log G(1 - v) + mu v`, which goes as `v^2` for small `v`.
         width: The largest `v` for which `G(1 - v)` counts.
-        rules: The quadrature for `a = 1`, and that for smaller ones.
+        rules: The quadrature of gaps, and that of `mean_log_choose`.
     """
 
     ops: Operations
@@ -54,64 +54,53 @@ class Count(NamedTuple):
     width: Array
     rules: tuple[Rule, Rule]
 
-    def log_gamma(self, a: Array | None = None) -> Array:
-        """`E[log Gamma(k + a)]`, by default for `a = 1`."""
-        return self.ops.lgamma(self.mean + (1.0 if a is None else a)) + self.gap(a)
+    def log_gamma(self) -> Array:
+        """`E[log Gamma(k + 1)]`."""
+        return self.ops.lgamma(self.mean + 1) + self.gap()
 
-    def gap(self, a: Array | None = None) -> Array:
-        """`E[log Gamma(k + a)] - log Gamma(mu + a)`, by default for `a = 1`."""
-        width = self.ops.at_most(self.ops.constant(self.width), 1.0)
-        power = 0.0 if a is None else a - 1
+    def gap(self) -> Array:
+        """`g_1 = E[log Gamma(k + 1)] - log Gamma(mu + 1)`."""
+        return self._sum(lambda log_rest: 1.0)
+
+    def gap_difference(self, a: Array) -> Array:
+        """`g_1 - g_a` of `a >= 1`: one integral of one sign, where either may be large."""
+        return self._sum(lambda log_rest: -self.ops.expm1((a - 1) * log_rest))
+
+    def mean_log_choose(self, a: Array) -> Array:
+        """`E[log C(k + a - 1, k)]` of `0 < a <= 1`, all of one sign.
+
+        The formula for `log Gamma(k + a) - log Gamma(a) - log Gamma(k + 1)`, from all of which the
+        terms in `k` cancel.
+        """
+        ops = self.ops
 
         def integrand(rest: Array, v: Array) -> Array:
-            return self._integrand(power, rest, v, width)
+            factor = ops.exp(a * rest) * -ops.expm1((1 - a) * rest)
+            return factor / -rest * ops.expm1(self.log_pgf(v))
 
-        return self.ops.weighted_sum(integrand, *self.rules[a is not None], self.mean)
+        return ops.weighted_sum(integrand, *self.rules[1], self.mean)
 
-    def _integrand(self, power: Array | float, rest: Array, v: Array, width: Array) -> Array:
+    def _sum(self, weight: Function) -> Array:
+        width = self.ops.at_most(self.ops.constant(self.width), 1.0)
+
+        def integrand(rest: Array, v: Array) -> Array:
+            return self._integrand(weight, rest, v, width)
+
+        return self.ops.weighted_sum(integrand, *self.rules[0], self.mean)
+
+    def _integrand(self, weight: Function, rest: Array, v: Array, width: Array) -> Array:
         ops, v = self.ops, v * width
         # At full width `v` rounds to one long before `log(1 - v)` is done.
         log_rest = ops.where(width < 1, ops.log1p(-ops.at_most(v, 1 - ops.eps(v))), rest)
         log_power = self.mean * log_rest
-        excess = self.mean * _phi(ops, v, log_rest) + self.bend(v)
+        excess = self.mean * phi(ops, v, log_rest) + self.bend(v)
         near = excess < 1
         difference = ops.where(
             near,
             ops.exp(log_power) * ops.expm1(ops.where(near, excess, 0.0)),
             ops.exp(self.log_pgf(v)) - ops.exp(log_power),
         )
-        return ops.exp(rest + power * log_rest) / -log_rest * difference
-
-
-def _phi(ops: Operations, x: Array, log_rest: Array) -> Array:
-    # With log(1 - x) at hand, which loses digits to x below 0.03, where ten terms have them all.
-    near = abs(x) < 0.03
-    small = ops.where(near, x, 0.0)
-    series = ops.zeros_like(x)
-    for n in range(10, 1, -1):
-        series = series * small + 1 / n
-    return ops.where(near, series * small**2, -x - log_rest)
-
-
-def log_excess(ops: Operations, x: Array) -> Array:
-    """`-x - log(1 - x)`, which goes as `x^2 / 2` for small `x`."""
-    return _phi(ops, x, ops.log1p(-ops.at_most(x, 1 - ops.eps(x))))
-
-
-def stirling(ops: Operations, x: Array) -> Array:
-    """`log x! - x log x + x`, the remainder of Stirling's formula."""
-    # From ten on the six terms have all digits of float64.
-    far = x > 10
-    small, large = ops.where(far, 1.0, x), ops.where(far, x, 10.0)
-    series = ops.zeros_like(x)
-    for coefficient in _STIRLING:
-        series = series / large**2 + coefficient
-    series = 0.5 * ops.log(2 * math.pi * large) + series / large
-    return ops.where(far, series, ops.lgamma(small + 1) - ops.xlogy(small, small) + small)
-
-
-# B_2n / (2n (2n - 1)), the last one first.
-_STIRLING = (-691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12)
+        return ops.exp(ops.zeros_like(v) + rest) / -log_rest * weight(log_rest) * difference
 
 
 def _quadrature(stop: float, num: int) -> Rule:
@@ -123,4 +112,4 @@ def _quadrature(stop: float, num: int) -> Rule:
 
 SHORT = _quadrature(3.1, 64)
 # A small r makes a singularity at v = 1, and large odds one close to zero.
-FINE, LONG = _quadrature(3.1, 108), _quadrature(12.5, 270)
+FINE, LONG = _quadrature(3.1, 160), _quadrature(12.5, 300)

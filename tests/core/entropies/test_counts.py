@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from entropy_core.theory.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
-from entropy_core.theory.malmsten import stirling
+from entropy_core.entropies.counts import Binomial, Counts, Multinomial, NegativeBinomial, Poisson
+from entropy_core.entropies.remainders import stirling
 from tests.support.numpy_operations import NUMPY
 
 RTOL = 1e-9
@@ -65,3 +65,14 @@ def test_single_precision_stays():
     found = Poisson(NUMPY, rates).entropy()
     assert found.dtype == np.float32
     assert_allclose(found, Poisson(NUMPY, RATES).entropy(), 1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_entropies_without_zero(name):
+    counts, exact, size = CASES[name]
+    v = np.arange(1.0, size)[:, None]
+    log_p = exact.logpmf(v) - np.log(exact.sf(0))
+    p = np.exp(log_p)
+    assert_allclose(p.sum(0), 1, RTOL)
+    expected = -np.where(p > 0, p * log_p, 0.0).sum(0)
+    assert_allclose(counts.entropy_without_zero(), expected, RTOL, 1e-9)

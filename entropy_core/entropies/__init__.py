@@ -1,0 +1,1 @@
+"""Exact entropies and divergences, of all digits that the float type has."""
