@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from entropy_core.checks import expected
-from entropy_core.results.moments import LatentMoments, Moments
+from entropy_core.results.moments import LatentMoments, Moments, moments_of
 from entropy_core.results.seen import PlateSeen, SiteSeen, woven
 from entropy_core.traces.records import LatentTerms, SiteTerms, TraceTerms, part_of
 from entropy_core.traces.sums import ELBOTerms, decompose
@@ -59,11 +59,10 @@ class Accumulator:
             full_size = plate.full_size if plate.full_size != plate.size else None
             new.plates[plate.name] = PlateSeen(num_data, full_size)
         quantities = [_quantities(particle) for particle in particles]
-        for key in woven_all([list(found) for found in quantities]):
-            # A draw without the site adds nothing.
-            values = np.array([found.get(key, np.zeros(2)) for found in quantities], float)
-            new.moments[key] = Moments()
-            new.moments[key].add(values, num_data)
+        keys, zero = woven_all([list(found) for found in quantities]), np.zeros(2)
+        # A draw without the site adds nothing.
+        values = np.array([[found.get(key, zero) for key in keys] for found in quantities], float)
+        new.moments = dict(zip(keys, moments_of(values, num_data), strict=True))
         for particle in particles:
             _merge(new.sites, _sites(particle, len(particles)))
             _merge(new.reasons, {n: set(why.split("; ")) for n, why in particle.untreated})

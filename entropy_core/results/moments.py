@@ -31,17 +31,6 @@ class Moments:
     weighted_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     weighted_covariance: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 2)))
 
-    def add(self, values: NDArray[np.float64], num_data: int) -> None:
-        """Adds one batch of `num_data` data points.
-
-        Args:
-            values: Both parts for each particle, of shape `(K, 2)`.
-            num_data: The number of data points in the batch.
-        """
-        num = len(values)
-        covariance = np.cov(values, rowvar=False) / num if num > 1 else np.full((2, 2), np.nan)
-        self.merge(Moments(num_data, num_data * values.mean(0), num_data**2 * covariance))
-
     def merge(self, other: "Moments") -> None:
         """Adds what another pass has seen."""
         self.num_data += other.num_data
@@ -65,6 +54,22 @@ class Moments:
         # Rounding can leave a variance of zero below it.
         variance = np.maximum(parts @ self.weighted_covariance @ parts, 0.0)
         return float(parts @ self.weighted_sum), float(np.sqrt(variance))
+
+
+def moments_of(values: NDArray[np.float64], num_data: int) -> list[Moments]:
+    """The moments of one batch of `num_data` data points.
+
+    Args:
+        values: Both parts of each of `Q` quantities for each particle, of shape `(K, Q, 2)`.
+        num_data: The number of data points in the batch.
+    """
+    num, mean = len(values), values.mean(0)
+    covariance = np.full((*mean.shape, 2), np.nan)
+    if num > 1:
+        spread = values - mean
+        covariance = np.einsum("kqi,kqj->qij", spread, spread) / (num * (num - 1))
+    sums, weighted = num_data * mean, num_data**2 * covariance
+    return [Moments(num_data, *parts) for parts in zip(sums, weighted, strict=True)]
 
 
 @dataclass

@@ -10,6 +10,9 @@ from entropy_core.traces.records import Plate, Role, SiteTerms
 
 T = TypeVar("T")
 
+# What a product of scales may be off in float32.
+ROUNDING = 1e-6
+
 
 @dataclass
 class SiteSeen:
@@ -47,7 +50,7 @@ class SiteSeen:
     def of(cls, site: SiteTerms, data_plate: Plate | None, num_particles: int) -> "SiteSeen":
         """What one draw of `num_particles` says of a site."""
         masked = site.num_observed is not None
-        scaled = not np.allclose(site.handler_scale, 1.0, rtol=1e-6)
+        scaled = bool(np.abs(np.asarray(site.handler_scale) - 1.0).max() > ROUNDING)
         shown = float(site.num_observed) if masked else float(site.num_elements)
         inside = data_plate is not None and data_plate in site.plates
         return cls(
@@ -67,11 +70,10 @@ class SiteSeen:
 
     def merge(self, other: "SiteSeen") -> None:
         """Adds what other draws, batches or passes have seen."""
-        for entry in fields(self)[2:]:
-            mine, theirs = getattr(self, entry.name), getattr(other, entry.name)
+        for name in _MERGED:
+            mine, theirs = getattr(self, name), getattr(other, name)
             # Not in place: a set may be that of another pass.
-            joined = mine + theirs if isinstance(mine, float) else mine | theirs
-            setattr(self, entry.name, joined)
+            setattr(self, name, mine + theirs if isinstance(mine, float) else mine | theirs)
 
     @property
     def observed(self) -> float:
@@ -85,6 +87,9 @@ class SiteSeen:
         Where a mask hides some of them, they are not the same for all data points.
         """
         return next(iter(self.num_dims)) if len(self.num_dims) == 1 and not self.masked else 0
+
+
+_MERGED = [entry.name for entry in fields(SiteSeen) if entry.name not in ("role", "name")]
 
 
 @dataclass

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Role = Literal["encoder", "prior", "decoder", "factor", "guide factor"]
 Method = Literal["closed form", "change of variables", "sampled", "none"]
 
+# What is in the first of two parts of a sum, and in the second; see `part_of`.
+PER_POINT, PER_DATA_SET = np.eye(2)
+
 PARTICLES = "num_particles_vectorized"
 FACTORS: tuple[Role, ...] = ("factor", "guide factor")
 
@@ -130,17 +133,18 @@ def part_of(site: SiteTerms, plate: Plate | None) -> NDArray[np.float64]:
 
     Without a data plate all are added to the first one.
     """
-    return np.array([1.0, 0.0] if plate is None or plate in site.plates else [0.0, 1.0])
+    return PER_POINT if plate is None or plate in site.plates else PER_DATA_SET
 
 
 def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
     """The record with its values summed over the data, see `mean_or_total`."""
-    values = {
-        name: mean_or_total(site, getattr(site, name), plate)
-        for name in ("log_prob", "term", "entropy")
-    }
-    scaled = mean_or_total(site, site.handler_scale * site.term, plate)
-    return replace(site, scaled_term=scaled, **values)
+    return replace(
+        site,
+        log_prob=None,
+        term=mean_or_total(site, site.term, plate),
+        entropy=mean_or_total(site, site.entropy, plate),
+        scaled_term=mean_or_total(site, site.handler_scale * site.term, plate),
+    )
 
 
 def joined(*reasons: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from entropy_core.results.accumulate import Accumulator, LatentMoments, Moments
+from entropy_core.results.accumulate import Accumulator
+from entropy_core.results.moments import LatentMoments, Moments, moments_of
 from entropy_core.traces.records import LatentTerms, Plate
 from tests.core.records import (
     DECODER,
@@ -37,6 +38,8 @@ def by_numpy(draws: Draws) -> dict[tuple[str, ...], np.ndarray]:
     residuals = terms + entropies
     return {
         ("elbo",): elbo,
+        # No handler scales a site.
+        ("scaled_elbo",): elbo,
         ("prior_term",): terms[PRIOR],
         ("reconstruction_term",): terms[DECODER],
         ("encoder_entropy",): entropies[ENCODER],
@@ -198,7 +201,8 @@ def test_the_standard_error_covers_the_true_mean():
             shared, own = rng.normal(size=num_particles), rng.normal(size=num_particles)
             # The mean of independent noise over a batch shrinks, that of shared noise does not.
             noise = shared + own / len(of_batch) ** 0.5
-            moments.add(np.outer(of_batch.mean() + noise, [1.0, 0.0]), len(of_batch))
+            values = np.outer(of_batch.mean() + noise, [1.0, 0.0])
+            moments.merge(*moments_of(values[:, None], len(of_batch)))
         mean, error = moments.estimate(sum(sizes), sum(sizes))
         covered += abs(mean - truth.mean()) < 2 * error
     # Normal: 0.954; t with the 19 degrees of freedom of a single batch: 0.940. The standard error
@@ -291,7 +295,7 @@ def test_one_subsample_stands_for_all_data():
 def test_a_draw_that_all_data_share_moves_both_parts_together():
     # The global site's term is minus what its draw adds to the data: the sum has no error at all.
     noise, moments = np.random.default_rng(0).normal(size=50), Moments()
-    moments.add(np.stack([3.0 + noise, 5.0 - 20 * noise], 1), 20)
+    moments.merge(*moments_of(np.stack([3.0 + noise, 5.0 - 20 * noise], 1)[:, None], 20))
     mean, error = moments.estimate(20, 20)
     assert_allclose(mean, 3.25, **TOLERANCE)
     assert error < 1e-8

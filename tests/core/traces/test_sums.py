@@ -226,10 +226,13 @@ def test_average_is_that_of_each_term():
 def test_summed_is_over_all_data(plate):
     x = in_plates("x", "decoder", DATA, handler_scale=0.5)
     record = summed(x, plate)
-    for name in ("log_prob", "term", "entropy"):
-        by_hand = over_all_data(x, getattr(x, name)) / (12 if plate else 1)
+    values = {"term": x.term, "entropy": x.entropy, "scaled_term": 0.5 * x.term}
+    for name, value in values.items():
+        by_hand = over_all_data(x, value) / (12 if plate else 1)
         assert_allclose(getattr(record, name), by_hand, **TOLERANCE)
-    unchanged = {name: getattr(x, name) for name in ("log_prob", "term", "entropy")}
+    # What no sum needs is left out.
+    assert record.log_prob is None
+    unchanged = {name: getattr(x, name) for name in ("log_prob", *values)}
     assert replace(record, **unchanged) == x
 
 
@@ -240,7 +243,7 @@ def test_map_arrays_reaches_every_array_and_nothing_else():
     terms = trace(sites, [latent], [("w", "why")])
     mapped = map_arrays(lambda a: a + 1, terms)
     for new, old in zip(mapped.sites, terms.sites, strict=True):
-        names = ["log_prob", "term", "entropy", "handler_scale"]
+        names = ["term", "entropy", "handler_scale", "scaled_term"]
         names += ["num_observed"] if old.num_observed is not None else []
         assert new == replace(old, **{name: getattr(old, name) + 1 for name in names})
     for name in ("entropy", "prior_entropy", "kl", "mean"):
