@@ -7,6 +7,8 @@ import pandas as pd
 from entropy_core.results.data import ReportData
 
 MAX_NAMES = 6
+# So far from zero is no chance, in however many sites.
+CHECK_ERRORS = 6.0
 
 
 def on_missing_sites(report: ReportData) -> list[str]:
@@ -56,6 +58,22 @@ def on_scales(report: ReportData) -> list[str]:
     return [
         f"Handlers scale {listed(names)}: the ELBO under them, which a loss of the host has, is "
         f"{report['scaled_elbo']:.5g} {report.units}. This report is without them."
+    ]
+
+
+def on_checks(report: ReportData) -> list[str]:
+    """That the closed form of a class of a user's own is not the entropy of its draws."""
+    sites = report.sites()
+    if "check" not in sites:
+        return []
+    # One draw does not tell its error.
+    wrong = sites[sites["check"].abs() > CHECK_ERRORS * sites["check_mcse"]]
+    return [
+        f"The entropy of '{site['site_name']}' in closed form is not that of its own draws, which "
+        f"differ from it by {site['check']:.3g} ± {site['check_mcse']:.1g} nats: its class has an "
+        "`entropy`, or inherits one, that is not the one of its density. The entropy sum and the "
+        "residual of the site are wrong by as much."
+        for _, site in wrong.iterrows()
     ]
 
 

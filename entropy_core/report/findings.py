@@ -7,6 +7,7 @@ import pandas as pd
 
 from entropy_core.report.coverage import (
     listed,
+    on_checks,
     on_missing_sites,
     on_parts_of_the_data,
     on_scales,
@@ -44,6 +45,7 @@ def findings(report: ReportData, num_dims: Mapping[str, int] | None = None) -> l
         *on_missing_sites(report),
         *on_parts_of_the_data(report),
         *on_scales(report),
+        *on_checks(report),
         *_on_the_gap(report),
         *_on_claims(report),
         *_on_sites(report, num_dims or {}),

@@ -206,6 +206,8 @@ def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
     for site in particle.sites:
         sums["term", site.role, site.name] = parts(site, site.term)
         sums["entropy", site.role, site.name] = parts(site, site.entropy)
+        if site.check is not None:
+            sums["check", site.role, site.name] = parts(site, site.check)
         if site.role != "encoder":
             sums["residual", site.role, site.name] = parts(site, site.residual)
     return sums

@@ -54,7 +54,9 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
     set: `per` says so. `num_data` is the number of data points in the batches that have the site:
     values are means over all data points, to which the others add zero, so that residuals add up
     to the gap. `num_dims` is the number of dimensions of a data point, 0 where there is no one such
-    number; `observed` the fraction of the elements that no mask hides.
+    number; `observed` the fraction of the elements that no mask hides. Where the model has a
+    distribution of a user's own with a closed form, `check` is by how much its draws differ from
+    that (NaN for other sites).
     """
     sites = list(sums.sites.values())
 
@@ -70,7 +72,9 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
     def text(values: set[str]) -> str:
         return ", ".join(sorted(values))
 
-    values: dict[str, Any] = {name: column(name) for name in ("term", "entropy", "residual")}
+    names = ["term", "entropy", "residual"]
+    names += ["check"] if any(key[0] == "check" for key in sums.moments) else []
+    values: dict[str, Any] = {name: column(name) for name in names}
     texts = {
         "role": [site.role for site in sites],
         "site_name": [site.name for site in sites],

@@ -46,5 +46,14 @@ def lineage(cls: type, *roots: type) -> Iterator[type]:
         overridden |= _package(base) not in hosts and not DENSITY.isdisjoint(vars(base))
 
 
+def is_users_own(cls: type, *roots: type) -> bool:
+    """Whether a class is neither the host's nor this library's, whose tests vouch for their own.
+
+    The arguments are those of `lineage`.
+    """
+    own = {"entropy_core", "pyro_entropy", "numpyro_entropy", *(_package(root) for root in roots)}
+    return _package(cls) not in own
+
+
 def _package(cls: type) -> str:
     return cls.__module__.partition(".")[0]

@@ -29,6 +29,8 @@ class Reader(NamedTuple):
         entropy: The entropy of a model's site and how it was got; the method `"none"` where it has
             no density, or no draws to estimate one.
         zeros_like: Zeros of the shape of an array.
+        check: By how much fresh draws differ from the entropy of a site in closed form, where that
+            can be wrong: of a class that is a user's own. `None` elsewhere.
     """
 
     closed_entropy: Callable[[Any], Any]
@@ -36,6 +38,7 @@ class Reader(NamedTuple):
     path_entropy: Callable[[Any], Any]
     entropy: Callable[[Any], Estimate]
     zeros_like: Callable[[Any], Any]
+    check: Callable[[Any], Any]
 
 
 def read_sites(
@@ -98,7 +101,7 @@ def read_all_sites(
             record = _guide_record(site, reader, closed_form, path=True)
             if name in points:
                 record = replace(record, entropy_method="none", term_method="none")
-            records.append(_averaged(record, site, enumeration))
+            records.append(_averaged(_checked(record, site, reader), site, enumeration))
     for name, site in model.items():
         if name in untreated:
             continue
@@ -114,7 +117,7 @@ def read_all_sites(
             untreated[name] = "no entropy, and no draws to estimate one"
             entropy = reader.zeros_like(site.log_prob), "none"
         record = _model_record(site, reader, cross_entropy, entropy)
-        records.append(_averaged(record, site, enumeration))
+        records.append(_averaged(_checked(record, site, reader), site, enumeration))
     return pair.with_records(records, untreated=tuple(untreated.items()), enumeration=enumeration)
 
 
@@ -135,10 +138,16 @@ def joint_sites(guide: Sites, name: str) -> list[str]:
     return [n for n in before if guide[n].is_auxiliary and not guide[n].is_point]
 
 
+def _checked(record: SiteTerms, site: BaseSite, reader: Reader) -> SiteTerms:
+    is_closed = record.entropy_method == "closed form" and not site.is_factor
+    return replace(record, check=reader.check(site)) if is_closed else record
+
+
 def _averaged(record: SiteTerms, site: BaseSite, enumeration: Enumeration) -> SiteTerms:
     means: dict[str, Any] = {
         name: enumeration.mean(getattr(record, name), site.places)
-        for name in ("log_prob", "term", "entropy")
+        for name in ("log_prob", "term", "entropy", "check")
+        if getattr(record, name) is not None
     }
     num_elements, num_observed = site.count_elements(means["log_prob"].shape)
     return replace(record, **means, num_elements=num_elements, num_observed=num_observed)

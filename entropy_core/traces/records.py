@@ -49,6 +49,7 @@ class SiteTerms:
         num_elements: How many numbers the site has in this trace, over all plates and dimensions.
         num_observed: How many of them no mask hides; `None` where there is no mask.
         scaled_term: `term` under the handlers' scales, as a loss has it; `summed` fills it in.
+        check: By how much fresh draws differ from `entropy`, where that could be wrong.
     """
 
     name: str
@@ -63,6 +64,7 @@ class SiteTerms:
     num_elements: int = 0
     num_observed: Any = None
     scaled_term: Any = None
+    check: Any = None
 
     @property
     def plate_scale(self) -> float:
@@ -144,6 +146,7 @@ def summed(site: SiteTerms, plate: Plate | None) -> SiteTerms:
         term=mean_or_total(site, site.term, plate),
         entropy=mean_or_total(site, site.entropy, plate),
         scaled_term=mean_or_total(site, site.handler_scale * site.term, plate),
+        check=None if site.check is None else mean_or_total(site, site.check, plate),
     )
 
 
@@ -174,7 +177,15 @@ def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
         sites=tuple(
             mapped(
                 site,
-                ("log_prob", "term", "entropy", "handler_scale", "num_observed", "scaled_term"),
+                (
+                    "log_prob",
+                    "term",
+                    "entropy",
+                    "handler_scale",
+                    "num_observed",
+                    "scaled_term",
+                    "check",
+                ),
             )
             for site in terms.sites
         ),

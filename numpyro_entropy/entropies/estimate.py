@@ -13,7 +13,7 @@ from numpyro_entropy.entropies.closed_forms import formula_entropy
 from numpyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from numpyro_entropy.entropies.counts import counts_entropy
 from numpyro_entropy.entropies.divergences import family_divergence
-from numpyro_entropy.entropies.families import belongs_to, has_own, overrides_density
+from numpyro_entropy.entropies.families import belongs_to, has_own, is_users_own, overrides_density
 from numpyro_entropy.entropies.wrappers import (
     Layer,
     elementwise,
@@ -91,6 +91,22 @@ def closed_entropy(fn: dist.Distribution) -> Float[Array, "*batch"] | None:
     if entropy is None:
         return None
     return rewrap(jnp.broadcast_to(entropy, leaf.batch_shape), layers)
+
+
+def entropy_check(
+    rng_key: Array, fn: dist.Distribution, num_samples: int
+) -> Float[Array, "*batch"] | None:
+    """By how much fresh draws differ from the entropy in closed form of a class of a user's own.
+
+    Such a class may have an `entropy` that is not that of its density, or parameters of which its
+    base knows nothing. `None` for the host's classes and ours, and where there is no closed form.
+    Shape: the batch shape of `fn`; units: nats.
+    """
+    leaf, layers = unwrap(fn)
+    closed = closed_entropy(fn) if is_users_own(leaf) else None
+    if closed is None:
+        return None
+    return rewrap(sampled_entropy(rng_key, spread(leaf, fn), num_samples), layers) - closed
 
 
 def sampled_entropy(

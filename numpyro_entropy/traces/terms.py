@@ -17,6 +17,7 @@ from entropy_core.traces.sites import Pair
 from numpyro_entropy.entropies.estimate import (
     closed_cross_entropy,
     closed_entropy,
+    entropy_check,
     entropy_estimate,
 )
 from numpyro_entropy.traces.autoguides import path_entropy
@@ -26,7 +27,15 @@ from numpyro_entropy.traces.sites import Site
 # Records pass through jit; what is not an array is static there.
 jax.tree_util.register_dataclass(
     SiteTerms,
-    data_fields=["log_prob", "term", "entropy", "handler_scale", "num_observed", "scaled_term"],
+    data_fields=[
+        "log_prob",
+        "term",
+        "entropy",
+        "handler_scale",
+        "num_observed",
+        "scaled_term",
+        "check",
+    ],
     meta_fields=[
         "name",
         "role",
@@ -109,11 +118,19 @@ def _reader(entropy_samples: int, rng_key: Array | None) -> Reader:
         closed = closed_entropy(site.fn)
         if closed is not None:
             return site.spread(closed), "closed form"
+        values, _, method = entropy_estimate(key_of(site), site.fn, entropy_samples)
+        return site.spread(values), method
+
+    def check(site: Site) -> Array | None:
+        if rng_key is None:
+            return None
+        difference = entropy_check(key_of(site), site.fn, entropy_samples)
+        return None if difference is None else site.spread(difference)
+
+    def key_of(site: Site) -> Array:
         if rng_key is None:
             raise ValueError(expected(f"a key to sample H['{site.name}']", "rng_key", None))
-        key = random.fold_in(rng_key, zlib.crc32(site.name.encode()))
-        values, _, method = entropy_estimate(key, site.fn, entropy_samples)
-        return site.spread(values), method
+        return random.fold_in(rng_key, zlib.crc32(site.name.encode()))
 
     return Reader(
         closed_entropy=closed_entropy,
@@ -121,4 +138,5 @@ def _reader(entropy_samples: int, rng_key: Array | None) -> Reader:
         path_entropy=path_entropy,
         entropy=entropy,
         zeros_like=jnp.zeros_like,
+        check=check,
     )

@@ -16,7 +16,7 @@ from pyro_entropy.entropies.closed_forms import formula_entropy
 from pyro_entropy.entropies.composed import base_entropy, composed_entropy, log_det
 from pyro_entropy.entropies.counts import counts_entropy
 from pyro_entropy.entropies.divergences import family_divergence
-from pyro_entropy.entropies.families import belongs_to, has_own, overrides_density
+from pyro_entropy.entropies.families import belongs_to, has_own, is_users_own, overrides_density
 from pyro_entropy.entropies.wrappers import (
     Layer,
     elementwise,
@@ -95,6 +95,20 @@ def closed_entropy(fn: Distribution, value: Tensor | None = None) -> Float[Tenso
         return None
     shape = torch.broadcast_shapes(entropy.shape, leaf.batch_shape)
     return rewrap(entropy.expand(shape), layers)
+
+
+def entropy_check(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch"] | None:
+    """By how much fresh draws differ from the entropy in closed form of a class of a user's own.
+
+    Such a class may have an `entropy` that is not that of its density, or parameters of which its
+    base knows nothing. `None` for the host's classes and ours, and where there is no closed form.
+    Shape: the batch shape of `fn`; units: nats.
+    """
+    leaf, layers = unwrap(fn)
+    closed = closed_entropy(fn) if is_users_own(leaf) else None
+    if closed is None:
+        return None
+    return rewrap(sampled_entropy(spread(leaf, fn), num_samples), layers) - closed
 
 
 def sampled_entropy(fn: Distribution, num_samples: int) -> Float[Tensor, "*batch"]:

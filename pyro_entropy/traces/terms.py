@@ -4,11 +4,17 @@ Nothing here knows VAEs: it reads any model and guide that Pyro itself can trace
 """
 
 import torch
+from torch import Tensor
 
 from entropy_core.checks import expected
 from entropy_core.traces.reading import Estimate, Reader, read_all_sites, read_sites
 from entropy_core.traces.sites import Pair
-from pyro_entropy.entropies.estimate import closed_cross_entropy, closed_entropy, entropy_estimate
+from pyro_entropy.entropies.estimate import (
+    closed_cross_entropy,
+    closed_entropy,
+    entropy_check,
+    entropy_estimate,
+)
 from pyro_entropy.traces.autoguides import folded, path_entropy
 from pyro_entropy.traces.enumerated import read_enumeration
 from pyro_entropy.traces.sites import Site
@@ -71,10 +77,15 @@ def _reader(entropy_samples: int) -> Reader:
         values, _, method = entropy_estimate(site.fn, entropy_samples)
         return site.spread(values), method
 
+    def check(site: Site) -> Tensor | None:
+        difference = entropy_check(site.fn, entropy_samples)
+        return None if difference is None else site.spread(difference)
+
     return Reader(
         closed_entropy=closed_entropy,
         cross_entropy=lambda q, p: closed_cross_entropy(q.fn, p.fn, p.value),
         path_entropy=path_entropy,
         entropy=entropy,
         zeros_like=torch.zeros_like,
+        check=check,
     )

@@ -215,3 +215,41 @@ def test_bad_batches_are_refused(params, batches, match):
 def test_bad_numbers_are_refused(name):
     with pytest.raises(ValueError, match=f"positive integer for `{name}`"):
         EntropySumDiagnostic(MODEL, GUIDE, **{name: 0})
+
+
+class Renamed(dist.Laplace):
+    """Has the entropy of its base."""
+
+
+class Mistaken(dist.Laplace):
+    """Says an entropy that is not the one of its density."""
+
+    def entropy(self):
+        return 0.5 * super().entropy()
+
+
+def test_the_closed_form_of_a_class_of_ones_own_is_checked_against_its_draws():
+    def pair(kind):
+        def model(x):
+            with numpyro.plate("data", len(x)):
+                z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+                numpyro.sample("x", kind(z, 2.0), obs=x)
+
+        def guide(x):
+            with numpyro.plate("data", len(x)):
+                numpyro.sample("z", dist.Normal(x / 2, 1.0))
+
+        return model, guide
+
+    found = {}
+    for kind in (dist.Laplace, Renamed, Mistaken):
+        report = EntropySumDiagnostic(*pair(kind)).run(KEY, {}, X[:, 0])
+        said = [finding for finding in report.findings() if "its own draws" in finding]
+        found[kind] = report.sites(), said
+    assert "check" not in found[dist.Laplace][0]
+    right, wrong = found[Renamed][0].loc["decoder x"], found[Mistaken][0].loc["decoder x"]
+    assert abs(right["check"]) < 6 * right["check_mcse"]
+    half = 0.5 * (1 + np.log(2 * 2.0))
+    assert abs(wrong["check"] - half) < 6 * wrong["check_mcse"]
+    assert (found[Renamed][1], len(found[Mistaken][1])) == ([], 1)
+    assert "The entropy of 'x' in closed form is not that of its own draws" in found[Mistaken][1][0]
