@@ -1,12 +1,11 @@
 """Base measures that are not constant, and what the theorem leaves of their sites."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
 from pyro_entropy.entropies.counts import counts_log_base_measure, counts_mean_log_base_measure
-from pyro_entropy.entropies.wrappers import rewrap, unwrap
+from pyro_entropy.entropies.wrappers import common_shape, rewrap, unwrap
 
 
 def log_base_measure(fn: Distribution, value: Tensor) -> Float[Tensor, "*batch"] | None:
@@ -47,5 +46,5 @@ def mean_log_base_measure(
     measure = counts_mean_log_base_measure(leaf, value)
     if measure is None:
         return None
-    shape = torch.broadcast_shapes(measure.shape, leaf.batch_shape)
+    shape = common_shape(measure.shape, leaf.batch_shape)
     return rewrap(measure.expand(shape), layers)

@@ -19,6 +19,7 @@ from pyro_entropy.entropies.divergences import family_divergence
 from pyro_entropy.entropies.families import belongs_to, has_own, is_users_own, overrides_density
 from pyro_entropy.entropies.wrappers import (
     Layer,
+    common_shape,
     elementwise,
     rewrap,
     rewrap_errors,
@@ -93,7 +94,7 @@ def closed_entropy(fn: Distribution, value: Tensor | None = None) -> Float[Tenso
         entropy = _closed_entropy(leaf)
     if entropy is None:
         return None
-    shape = torch.broadcast_shapes(entropy.shape, leaf.batch_shape)
+    shape = common_shape(entropy.shape, leaf.batch_shape)
     return rewrap(entropy.expand(shape), layers)
 
 
@@ -158,7 +159,7 @@ def closed_cross_entropy(
     if term is None:
         return None
     term = rewrap(term, layers)
-    shape = torch.broadcast_shapes(term.shape, q.batch_shape, p.batch_shape)
+    shape = common_shape(term.shape, q.batch_shape, p.batch_shape)
     return term if term.shape == shape else term.expand(shape)
 
 

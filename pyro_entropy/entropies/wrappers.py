@@ -118,6 +118,12 @@ def elementwise(fn: Distribution) -> Distribution:
     return fn
 
 
+def common_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that shapes broadcast to, which torch's own function is slow to find."""
+    first = shapes[0]
+    return first if all(shape == first for shape in shapes) else torch.broadcast_shapes(*shapes)
+
+
 def unwrapped(fn: Distribution) -> Distribution:
     """Takes off `to_event`, `expand` and masks."""
     return unwrap(fn)[0]
@@ -184,7 +190,7 @@ def _through(values: Tensor, layers: tuple[Layer, ...], add: Any) -> Tensor:
         elif layer.mask is not None:
             values = scale_and_mask(values, mask=layer.mask)
         elif layer.batch_shape:
-            values = values.expand(torch.broadcast_shapes(values.shape, layer.batch_shape))
+            values = values.expand(common_shape(values.shape, layer.batch_shape))
     return values
 
 

@@ -138,8 +138,8 @@ method. Both are in `entropies/estimate.py` of either package. Wrappers are take
 
 A distribution is recognised by its type. A subclass of yours has the entropy of its base, and the
 natural parameters, until it has a density or draws of its own (`log_prob`, `sample`, `rsample`).
-Then it is another distribution, with the entropy that it defines or a sampled one. A report checks the
-closed form of a class of yours against its own draws, and says where they differ.
+Then it is another distribution, with the entropy that it defines or a sampled one. A report checks
+the closed form of a class of yours against its own draws, and says where they differ.
 
 - **host**: the host's own `entropy`.
 - **ours**: in closed form too, for what the host lacks, or where the host's own loses digits: of
