@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from arviz_base import dict_to_dataset
-from numpy.typing import NDArray
 
 from entropy_core.checks import expected
 from entropy_core.report.report import EntropyReport
@@ -28,8 +27,7 @@ class History:
         self._epochs: list[int] = []
         self._rows: list[dict[str, float]] = []
         self._counts: list[tuple[int, int]] = []
-        self._latents: list[NDArray[np.float64]] = []
-        self._labels: list[str] = []
+        self._latents: list[dict[str, float]] = []
 
     def check(self, epoch: object) -> None:
         """Refuses a row that does not follow the newest one.
@@ -48,8 +46,7 @@ class History:
         self._epochs.append(int(epoch))
         self._rows.append({"loss": loss, **{name: report[name] for name in HISTORY}})
         self._counts.append((int(latents["active"].sum()), int(latents["collapsed"].sum())))
-        self._latents.append(latents["encoder_entropy"].to_numpy())
-        self._labels = list(latents.index)
+        self._latents.append(latents["encoder_entropy"].to_dict())
 
     @property
     def last(self) -> dict[str, str]:
@@ -60,7 +57,8 @@ class History:
     def to_dataset(self) -> xr.Dataset:
         """The rows over the dimension `epoch`, the encoder entropies over `latent` too.
 
-        The attribute `unit` says what the dimension counts.
+        The attribute `unit` says what the dimension counts. A latent that a look has not seen, as
+        where looks are at other data, is NaN there.
         """
         columns: dict[str, Any] = {
             name: np.array([row[name] for row in self._rows], float) for name in ("loss", *HISTORY)
@@ -68,11 +66,14 @@ class History:
         counts = np.array(self._counts, int).reshape(-1, len(COUNTS))
         columns |= dict(zip(COUNTS, counts.T, strict=True))
         dims: dict[Any, Any] = {name: ["epoch"] for name in columns}
-        entropies = np.array(self._latents).reshape(len(self._rows), len(self._labels))
+        labels = list(dict.fromkeys(label for latents in self._latents for label in latents))
+        entropies = np.array(
+            [[latents.get(label, np.nan) for label in labels] for latents in self._latents]
+        ).reshape(len(self._rows), len(labels))
         return dict_to_dataset(
             {**columns, "latent_encoder_entropy": entropies},
             dims=dims | {"latent_encoder_entropy": ["epoch", "latent"]},
-            coords={"epoch": self._epochs, "latent": self._labels},
+            coords={"epoch": self._epochs, "latent": labels},
             attrs={"unit": self._unit},
             sample_dims=[],
         )

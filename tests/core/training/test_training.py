@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from entropy_core.traces.records import LatentTerms, Plate
 from entropy_core.training import linear_annealing
 from entropy_core.training.epochs import train
 from entropy_core.training.history import COUNTS, HISTORY, History
-from tests.core.records import draw, report_of, traces
+from tests.core.records import draw, in_plates, report_of, trace, traces
 
 
 def reports():
@@ -214,3 +215,18 @@ def test_annealing_is_a_straight_line_and_then_flat(num_steps, start, end, wante
 def test_annealing_refuses_bad_numbers(kwargs, match):
     with pytest.raises(ValueError, match=match):
         linear_annealing(**{"num_steps": 4} | kwargs)
+
+
+def test_looks_at_other_data_may_have_other_latents():
+    def looked(*names):
+        latents = [LatentTerms(n, *np.full((4, 3, 1), i + 1.0)) for i, n in enumerate(names)]
+        x = in_plates("x", "decoder", Plate("data", -1, 3, 3))
+        return report_of([trace([x], latents)])
+
+    history = History(unit="step")
+    for step, names in enumerate((["a", "b"], ["b", "a"], ["c"])):
+        history.add(step, 0.0, looked(*names))
+    entropies = history.to_dataset()["latent_encoder_entropy"]
+    assert list(entropies["latent"].values) == ["a[0]", "b[0]", "c[0]"]
+    nan = np.nan
+    assert_array_equal(entropies, [[1, 2, nan], [2, 1, nan], [nan, nan, 1]])
