@@ -42,7 +42,6 @@ HOST_NAMES = {
         "Looks.enumerated",
         "Looks.look",
         "leaves_of",
-        "modules_of",
         "keeping_random_state",  # NumPyro's keys are arguments
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
