@@ -13,7 +13,8 @@ from numpyro.primitives import _PYRO_STACK
 
 from numpyro_entropy import EntropySumDiagnostic
 from numpyro_entropy.params import params_of
-from tests.numpyro.traces.styled import FORMS, net_of
+from tests.numpyro.traces.forms import FORMS
+from tests.numpyro.traces.styled import net_of
 from tests.support.styles import (
     PLAIN,
     Again,
@@ -94,22 +95,24 @@ def look(plan: Plan, style, params):
     return report
 
 
-def check(seed: int) -> None:
-    if seed % 100 == 0:
+def check(seed: int, *, may_explain: bool = True) -> None:
+    if seed % 100 == 99:
         # A process can hold so many compiled functions and no more.
         jax.clear_caches()
     plan = plan_of(seed, list(FORMS), ARGUMENTS, NETS)
+    plan = plan._replace(explain=plan.explain and may_explain)
     params = params_of_graph(plan.graph)
     found, wanted = (look(plan, style, params) for style in (plan.style, PLAIN))
     assert_same_look(found, wanted, explain=plan.explain)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(60))
 def test_any_style(seed):
-    check(seed)
+    # Gradients take most of the time, and are with the many.
+    check(seed, may_explain=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 2100))
+@pytest.mark.parametrize("seed", range(60, 2060))
 def test_any_of_many_styles(seed):
     check(seed)

@@ -9,7 +9,8 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch.nn.modules import module as torch_modules
 
 from pyro_entropy import EntropySumDiagnostic
-from tests.pyro.traces.styled import D64, FORMS, Net, loader
+from tests.pyro.traces.forms import FORMS, loader
+from tests.pyro.traces.styled import D64, Net
 from tests.support.styles import PLAIN, Again, Plan, as_said, assert_same_look, batches_of, plan_of
 
 ARGUMENTS = ["positional", "keyword", "reversed keywords", "mixed", "one and keywords", "list"]
