@@ -46,7 +46,8 @@ class History:
         self._epochs.append(int(epoch))
         self._rows.append({"loss": loss, **{name: report[name] for name in HISTORY}})
         self._counts.append((int(latents["active"].sum()), int(latents["collapsed"].sum())))
-        self._latents.append(latents["encoder_entropy"].to_dict())
+        entropies = latents["encoder_entropy"]
+        self._latents.append(dict(zip(map(str, entropies.index), entropies, strict=True)))
 
     @property
     def last(self) -> dict[str, str]:

@@ -150,8 +150,8 @@ def _guide_then_model(
 ) -> tuple[Trace, Trace]:
     model_key, guide_key = random.split(rng_key)
     guide_trace = trace(substitute(seed(guide, guide_key), data=params)).get_trace(*args, **kwargs)
-    # A net of both has the state that the guide has left.
-    params = {**params, **_mutable_state(guide_trace)}
+    # A net of both has the parameters that the guide has made, and the state that it has left.
+    params = {**params, **params_of(guide_trace)}
     model_trace = trace(
         substitute(replay(seed(model, model_key), guide_trace), data=params)
     ).get_trace(*args, **kwargs)

@@ -3,18 +3,17 @@
 A look changes nothing: the random generators can be left as they were, too.
 """
 
-import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
 import torch
-from pyro import poutine
 from pyro.util import get_rng_state, set_rng_state
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from entropy_core.reach import reachable
 from entropy_core.traces.sites import ONE_AT_A_TIME
 
 
@@ -23,8 +22,9 @@ def evaluating(*fns: Callable) -> Iterator[None]:
     """Every net that a model or guide calls in evaluation mode, and as it was afterwards.
 
     A look at running statistics must not move them. Which nets these are is seen where they are
-    called: models are bound methods, closures and partials, and few are modules themselves.
-    Meanwhile no other thread runs a pair.
+    called: models are bound methods, closures and partials, and few are modules themselves. A net
+    of which only methods of another name are called is found where a model or guide has it in its
+    reach. Meanwhile no other thread runs a pair.
     """
     with ONE_AT_A_TIME:
         yield from _evaluating(*fns)
@@ -45,7 +45,7 @@ def _evaluating(*fns: Callable) -> Iterator[None]:
             switch(module)
 
     for fn in fns:
-        for module in modules_of(fn):
+        for module in reachable(fn, nn.Module):
             switch(module)
     hook = register_module_forward_pre_hook(watch)
     try:
@@ -66,23 +66,3 @@ def keeping_random_state() -> Iterator[None]:
     finally:
         set_rng_state(state)
         torch.cuda.set_rng_state_all(on_devices)
-
-
-def modules_of(fn: Any) -> Iterator[nn.Module]:
-    """The modules that a function is, is a method of, or has in its closure."""
-    if isinstance(fn, nn.Module):
-        yield fn
-    elif isinstance(fn, functools.partial):
-        for part in (fn.func, *fn.args):
-            yield from modules_of(part)
-    else:
-        yield from (m for m in [getattr(fn, "__self__", None)] if isinstance(m, nn.Module))
-        for cell in getattr(fn, "__closure__", None) or ():
-            # What a handler has wrapped stands in the closure too; an empty cell has no contents.
-            with suppress(ValueError):
-                found = cell.cell_contents
-                if isinstance(found, nn.Module | functools.partial):
-                    yield from modules_of(found)
-        wrapped = poutine.unwrap(fn)
-        if wrapped is not fn:
-            yield from modules_of(wrapped)

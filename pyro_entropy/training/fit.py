@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from pyro.infer import ELBO, SVI
 from pyro.optim import Adam, PyroLRScheduler, PyroOptim  # type: ignore[attr-defined]
-from torch import Tensor
+from torch import Tensor, nn
 
 from entropy_core.checks import check_finite, check_positive_int, expected
+from entropy_core.reach import reachable
 from entropy_core.report.report import EntropyReport
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.annealing import check_annealing, no_claim_of
@@ -19,7 +20,7 @@ from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import check_observations
-from pyro_entropy.traces.modes import evaluating, keeping_random_state, modules_of
+from pyro_entropy.traces.modes import evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import leaves_of, reading_params, run_pair
 
 
@@ -158,7 +159,7 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
         known = {id(t) for t in [*trained.values(), *(a for a in args if isinstance(a, Tensor))]}
         leaves = [leaf for leaf in leaves_of(pair) if id(leaf) not in known]
     if leaves:
-        modules = (module for fn in (model, guide) for module in modules_of(fn))
+        modules = (module for fn in (model, guide) for module in reachable(fn, nn.Module))
         names = {id(p): name for module in modules for name, p in module.named_parameters()}
         found = [names.get(id(leaf), f"one of shape {tuple(leaf.shape)}") for leaf in leaves]
         what = "parameters of Pyro's param store (`pyro.module`, each under a name of its own)"

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 # A folder imports only from folders of earlier steps: between those of one step there are none.
 STEPS = {
     "entropy_core": [
-        ["arguments", "checks", "files", "operations"],
+        ["arguments", "checks", "files", "operations", "reach"],
         ["traces", "theory", "entropies", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],

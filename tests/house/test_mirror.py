@@ -42,7 +42,6 @@ HOST_NAMES = {
         "Looks.enumerated",
         "Looks.look",
         "leaves_of",
-        "modules_of",
         "common_shape",  # jax.numpy has a fast one
         "keeping_random_state",  # NumPyro's keys are arguments
         "run_pair",  # NumPyro computes densities where they are asked for
