@@ -55,8 +55,18 @@ def _parts(found: Any) -> list[Any]:
     if isinstance(found, dict | list | tuple | set | frozenset):
         values = found.values() if isinstance(found, dict) else found
         return list(values) if len(found) <= MAX_LENGTH else []
-    slots = [getattr(found, name, None) for name in getattr(type(found), "__slots__", ())]
-    return [*getattr(found, "__dict__", {}).values(), *slots]
+    return _attributes(found)
+
+
+def _attributes(found: Any) -> list[Any]:
+    # An array holds no nets, and its class has fields of its own kind.
+    if hasattr(type(found), "dtype"):
+        return []
+    own = getattr(found, "__dict__", None)
+    slots = getattr(type(found), "__slots__", ())
+    names = [slots] if isinstance(slots, str) else [n for n in slots if not n.startswith("__")]
+    values = [getattr(found, name, None) for name in names]
+    return [*own.values(), *values] if isinstance(own, dict) else values
 
 
 def _parts_of_function(fn: FunctionType) -> list[Any]:
