@@ -1,6 +1,7 @@
 """What a model or a guide has in its reach: the nets that it may call, however it is written."""
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
@@ -29,15 +30,15 @@ def reachable(fn: Any, kind: type[T]) -> Iterator[T]:
     """
     level, seen = [fn], {id(fn): fn}
     for _ in range(MAX_DEPTH):
-        following = []
+        following: dict[int, Any] = {}
         for found in level:
             if isinstance(found, kind):
                 yield found
                 continue
-            new = [part for part in _parts(found) if id(part) not in seen]
-            seen.update((id(part), part) for part in new)
-            following += new
-        level = following
+            following.update((id(part), part) for part in _parts(found))
+        level = [part for key, part in following.items() if key not in seen]
+        # An object that is kept has an address of its own.
+        seen |= following
 
 
 def _parts(found: Any) -> list[Any]:
@@ -50,10 +51,12 @@ def _parts(found: Any) -> list[Any]:
     if isinstance(found, FunctionType):
         return _parts_of_function(found)
     if isinstance(found, dict | list | tuple | set | frozenset):
-        values = found.values() if isinstance(found, dict) else found
-        return list(values) if len(found) <= MAX_LENGTH else []
-    slots = [getattr(found, name, None) for name in getattr(type(found), "__slots__", ())]
-    return [*getattr(found, "__dict__", {}).values(), *slots]
+        entries = found.values() if isinstance(found, dict) else found
+        return list(entries) if len(found) <= MAX_LENGTH else []
+    # A dataclass with slots has no dictionary.
+    names = [field.name for field in fields(found)] if is_dataclass(found) else []
+    values = [getattr(found, name, None) for name in names]
+    return [*getattr(found, "__dict__", {}).values(), *values]
 
 
 def _parts_of_function(fn: FunctionType) -> list[Any]:
