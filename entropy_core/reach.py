@@ -1,6 +1,7 @@
 """What a model or a guide has in its reach: the nets that it may call, however it is written."""
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
@@ -32,19 +33,20 @@ def reachable(fn: Any, kind: type[T]) -> Iterator[T]:
     for _ in range(MAX_DEPTH):
         if len(seen) > MAX_OBJECTS:
             return
-        following = []
+        following: dict[int, Any] = {}
         for found in level:
             if isinstance(found, kind):
                 yield found
                 continue
-            new = [part for part in _parts(found) if id(part) not in seen]
-            seen.update((id(part), part) for part in new)
-            following += new
-        level = following
+            following.update((id(part), part) for part in _parts(found))
+        level = [part for key, part in following.items() if key not in seen]
+        # An object that is kept has an address of its own.
+        seen |= following
 
 
 def _parts(found: Any) -> list[Any]:
-    if isinstance(found, type | ModuleType | CodeType):
+    # An array holds no nets.
+    if isinstance(found, type | ModuleType | CodeType) or hasattr(type(found), "dtype"):
         return []
     if isinstance(found, partial):
         return [found.func, *found.args, *found.keywords.values()]
@@ -53,20 +55,12 @@ def _parts(found: Any) -> list[Any]:
     if isinstance(found, FunctionType):
         return _parts_of_function(found)
     if isinstance(found, dict | list | tuple | set | frozenset):
-        values = found.values() if isinstance(found, dict) else found
-        return list(values) if len(found) <= MAX_LENGTH else []
-    return _attributes(found)
-
-
-def _attributes(found: Any) -> list[Any]:
-    # An array holds no nets, and its class has fields of its own kind.
-    if hasattr(type(found), "dtype"):
-        return []
-    own = getattr(found, "__dict__", None)
-    slots = getattr(type(found), "__slots__", ())
-    names = [slots] if isinstance(slots, str) else [n for n in slots if not n.startswith("__")]
+        entries = found.values() if isinstance(found, dict) else found
+        return list(entries) if len(found) <= MAX_LENGTH else []
+    # A dataclass with slots has no dictionary.
+    names = [field.name for field in fields(found)] if is_dataclass(found) else []
     values = [getattr(found, name, None) for name in names]
-    return [*own.values(), *values] if isinstance(own, dict) else values
+    return [*getattr(found, "__dict__", {}).values(), *values]
 
 
 def _parts_of_function(fn: FunctionType) -> list[Any]:

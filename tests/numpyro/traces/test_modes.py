@@ -142,7 +142,33 @@ def as_partials(own):
     return partial(own.model), partial(own.guide)
 
 
-@pytest.mark.parametrize("style", [as_methods, as_closures, as_partials])
+def as_named_partials(own):
+    def guide(x, *, net):
+        Own.guide(Own(net), x)
+
+    return own.model, partial(guide, net=own.net)
+
+
+def as_handled(own):
+    return numpyro.handlers.scale(own.model, scale=1.0), numpyro.handlers.mask(own.guide, mask=True)
+
+
+class Called:
+    def __init__(self, own):
+        self.own = own
+
+    def __call__(self, x):
+        self.own.guide(x)
+
+
+def as_objects(own):
+    return own.model, Called(own)
+
+
+STYLES = [as_methods, as_closures, as_partials, as_named_partials, as_handled, as_objects]
+
+
+@pytest.mark.parametrize("style", STYLES)
 def test_nets_in_reach_of_a_users_own_model(style, net):
     model, guide = style(Own(net))
     seen = []

@@ -8,10 +8,14 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax import random
+from numpyro.contrib.module import flax_module
+from numpyro.handlers import seed, trace
 from numpyro.infer import Trace_ELBO
 
 from numpyro_entropy import EntropySumDiagnostic, Standard_ELBO
+from numpyro_entropy.params import params_of
 from numpyro_entropy.traces.pairs import pair_shapes, trace_guide, trace_model, trace_pair
+from tests.numpyro.traces.styled import LinenNet
 from tests.support.helpers import IDENTITY
 
 KEY = random.key(0)
@@ -105,3 +109,31 @@ def test_the_data_points_of_nested_plates_are_the_outer_ones(latents):
     model = partial(nested, latents=latents)
     diagnostic = EntropySumDiagnostic(model, partial(model, guide=True), num_particles=1)
     assert diagnostic.run(KEY, {}, [x]).size == "5 data points"
+
+
+def test_a_net_with_state_may_be_the_models_and_the_guides():
+    """The host's `flax_module` asks for its parameters and its state, or for neither."""
+
+    def net(x):
+        called = flax_module("net", LinenNet(), input_shape=(1, 2), mutable=["batch_stats"])
+        return called(jnp.stack([x, x], -1))[:, 0]
+
+    def shared_model(x):
+        with numpyro.plate("data", len(x)):
+            z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+            numpyro.sample("x", dist.Normal(net(z), 0.7), obs=x)
+
+    def shared_guide(x):
+        loc = net(x)
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("z", dist.Normal(loc, 0.5))
+
+    params = params_of(trace(seed(shared_guide, KEY)).get_trace(X))
+    assert pair_shapes(shared_model, shared_guide, (X,)).keys() == params.keys()
+    found = trace_pair(KEY, params, shared_model, shared_guide, (X,)).state
+    np.testing.assert_array_equal(
+        found["net$state"]["batch_stats"]["BatchNorm_0"]["mean"],
+        params["net$state"]["batch_stats"]["BatchNorm_0"]["mean"],
+    )
+    report = EntropySumDiagnostic(shared_model, shared_guide).run(KEY, params, X)
+    assert np.isfinite(report["elbo"])

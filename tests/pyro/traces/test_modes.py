@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+import torch.nn.functional as F
 from pyro import poutine
 from pyro.infer import SVI
 from torch import nn
@@ -25,6 +26,22 @@ from pyro_entropy.traces.batches import check_observations
 from pyro_entropy.traces.modes import evaluating
 
 X = torch.linspace(-2.0, 3.0, 51).reshape(17, 3)
+
+
+class Own:
+    """A class of a user's own, whose net is called by a method."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def model(self, x):
+        self.net.model(x)
+
+    def guide(self, x):
+        pyro.module("net", self.net)
+        with pyro.plate("data", len(x)):
+            h = F.dropout(x, 0.5, self.net.training)
+            pyro.sample("z", dist.Normal(h[:, :2], 1.0).to_event(1))
 
 
 class Net(nn.Module):
@@ -116,6 +133,21 @@ def test_a_report_is_that_of_evaluation_mode(style):
 
     found = elbo(style(net))
     assert found == elbo(as_methods(net.eval()))
+
+
+def test_a_net_that_only_methods_are_called_of():
+    """No hook sees it: it is in the reach of the model and the guide."""
+    own = Own(Net())
+
+    def guide(x):
+        assert not own.net.training
+        own.guide(x)
+
+    for pair in [(own.model, own.guide), (lambda x: own.model(x), guide)]:
+        with evaluating(*pair):
+            value = poutine.trace(pair[1]).get_trace(X).nodes["z"]["fn"].mean
+        torch.testing.assert_close(value, X[:, :2])
+        assert own.net.training
 
 
 def test_nets_are_as_they_were_after_an_error():
