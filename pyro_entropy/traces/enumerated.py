@@ -10,7 +10,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from entropy_core.traces.enumeration import Enumeration, Part, enumeration_of
 from entropy_core.traces.sites import Pair
 from pyro_entropy.operations import OPERATIONS
-from pyro_entropy.traces.modes import keeping_random_state
+from pyro_entropy.traces.modes import keeping_random_state, random_state
 from pyro_entropy.traces.pairs import NO_LIMIT, run_pair, trace_pair
 from pyro_entropy.traces.sites import Site
 
@@ -92,8 +92,11 @@ class Looks:
         """Runs both."""
         assert self._drawn is not None
         model, guide, nesting = self._drawn
+        put_back = random_state()
         pair = trace_pair(model, guide, self._args, self._kwargs, max_plate_nesting=nesting)
         if nesting == NO_LIMIT and any(site.wants_enumeration for site in _all_sites(pair)):
+            # The draws are those of a pair that was known to ask.
+            put_back()
             self._drawn = enumerating(*self._plain, self._args, self._kwargs)
             return self.look()
         return pair

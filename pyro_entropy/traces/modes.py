@@ -59,7 +59,16 @@ def _evaluating(*fns: Callable) -> Iterator[None]:
 
 @contextmanager
 def keeping_random_state() -> Iterator[None]:
-    """Leaves the generators as they were, so that what follows draws as it would without a look.
+    """Leaves the generators as they were, so that what follows draws as it would without a look."""
+    put_back = random_state()
+    try:
+        yield
+    finally:
+        put_back()
+
+
+def random_state() -> Callable[[], None]:
+    """What puts the generators back to where they are now.
 
     Where a look has given `pyro.param` its first values, these may have been drawn, and what
     follows must not draw the same numbers. A module has its values before.
@@ -67,14 +76,15 @@ def keeping_random_state() -> Iterator[None]:
     store = pyro.get_param_store()
     names, state = set(store.keys()), get_rng_state()
     on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         constrained: list[Any] = [store[name] for name in store.keys() - names]
         new = [parameter.unconstrained() for parameter in constrained]
         if all(isinstance(parameter, nn.Parameter) for parameter in new):
             set_rng_state(state)
             torch.cuda.set_rng_state_all(on_devices)
+
+    return put_back
 
 
 def modules_of(fn: Any) -> Iterator[nn.Module]:

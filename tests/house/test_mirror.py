@@ -44,6 +44,7 @@ HOST_NAMES = {
         "leaves_of",
         "modules_of",
         "keeping_random_state",  # NumPyro's keys are arguments
+        "random_state",
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
     },
