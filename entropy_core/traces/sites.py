@@ -21,15 +21,15 @@ from entropy_core.traces.records import Plate, SiteTerms
 ONE_AT_A_TIME = RLock()
 
 
-def not_reparameterised(name: str, fn: Any) -> str:
+def not_reparameterised(name: str, family: str) -> str:
     """The error for a site of the guide whose draws have no gradient.
 
     Example:
-        >>> not_reparameterised("y", "Categorical()")
-        "expected reparameterised draws for `guide`; got site 'y', Categorical(): ..."
+        >>> not_reparameterised("y", "Categorical")
+        "expected reparameterised draws for `guide`; got site 'y', Categorical: ..."
     """
     hosts = "the host's `TraceGraph_ELBO` takes it, and its `TraceEnum_ELBO` if it is enumerated"
-    return expected("reparameterised draws", "guide", f"site '{name}', {fn}: {hosts}")
+    return expected("reparameterised draws", "guide", f"site '{name}', {family}: {hosts}")
 
 
 @dataclass(frozen=True, kw_only=True)

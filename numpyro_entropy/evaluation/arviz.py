@@ -30,7 +30,7 @@ from entropy_core.evaluation.summed_out import (
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments
+from numpyro_entropy.traces.batches import checked_arguments, compiled
 from numpyro_entropy.traces.enumerated import read_enumeration, summing_out
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import trace_pair
@@ -108,7 +108,7 @@ def to_datatree(
     """
     check_positive_int(num_draws, "num_draws")
 
-    @jax.jit
+    @compiled
     @partial(jax.vmap, in_axes=(0, 0, None, None))
     def draw(key: Array, shared: Params, params: Params, call: Arguments) -> tuple[Any, ...]:
         trace_key, predict_key = random.split(key)

@@ -23,7 +23,7 @@ from entropy_core.vaes.sizes import check_activation, check_hidden, check_input
 AnyArray = Array | np.ndarray
 
 
-def as_floats(x: AnyArray | float) -> Array:
+def as_floats(x: AnyArray | float | int) -> Array:
     """An array of floats: integers become JAX's own float type."""
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)

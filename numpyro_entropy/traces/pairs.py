@@ -14,6 +14,7 @@ from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.util import _validate_model, check_model_guide_match
 
 from entropy_core.traces.sites import ONE_AT_A_TIME, Pair, not_reparameterised
+from numpyro_entropy.entropies.wrappers import unwrapped
 from numpyro_entropy.params import Params, params_of
 from numpyro_entropy.traces.sites import (
     Site,
@@ -119,7 +120,7 @@ def check_reparameterised(guide: Mapping[str, Site]) -> None:
     for name, site in guide.items():
         drawn = not site.is_observed and site.enumerate_dim is None
         if drawn and not site.fn.has_rsample:
-            raise NotImplementedError(not_reparameterised(name, site.fn))
+            raise NotImplementedError(not_reparameterised(name, type(unwrapped(site.fn)).__name__))
 
 
 def pair_shapes(

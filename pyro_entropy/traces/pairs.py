@@ -19,6 +19,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from entropy_core.traces.sites import ONE_AT_A_TIME, Pair, not_reparameterised
+from pyro_entropy.entropies.wrappers import unwrapped
 from pyro_entropy.traces.sites import (
     Site,
     deterministic_sites,
@@ -130,7 +131,7 @@ def check_reparameterised(guide: Mapping[str, Site]) -> None:
     for name, site in guide.items():
         drawn = not site.is_observed and site.enumerate_dim is None
         if drawn and not site.fn.has_rsample:
-            raise NotImplementedError(not_reparameterised(name, site.fn))
+            raise NotImplementedError(not_reparameterised(name, type(unwrapped(site.fn)).__name__))
 
 
 @contextmanager

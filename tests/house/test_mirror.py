@@ -49,6 +49,7 @@ HOST_NAMES = {
         "holding",  # what is held goes with the parameters in NumPyro
     },
     "numpyro": {
+        "compiled",  # Pyro runs as it is
         "ContinuousBernoulli.sample",
         "Decoder.param",  # parameters are made in the model
         "FloatingNormalPrior.site",

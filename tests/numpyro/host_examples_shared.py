@@ -3,6 +3,7 @@
 import argparse
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro.contrib.control_flow import scan
@@ -129,6 +130,32 @@ def scoped_model(x, y, degree=2):
 
 def scoped():
     return scoped_model, AutoNormal(scoped_model)
+
+
+# Admissions by department (examples/ucbadmit.py), which the model itself counts.
+
+
+def admissions_model(dept, male, applications, admit=None):
+    v_mu = numpyro.sample("v_mu", dist.Normal(0, jnp.array([4.0, 1.0])))
+    sigma = numpyro.sample("sigma", dist.HalfNormal(jnp.ones(2)))
+    l_rho = numpyro.sample("L_Rho", dist.LKJCholesky(2, concentration=2))
+    scale_tril = sigma[..., jnp.newaxis] * l_rho
+    num_dept = len(np.unique(dept))
+    z = numpyro.sample("z", dist.Normal(jnp.zeros((num_dept, 2)), 1))
+    v = jnp.dot(scale_tril, z.T).T
+    logits = v_mu[0] + v[dept, 0] + (v_mu[1] + v[dept, 1]) * male
+    with numpyro.plate("data", len(applications)):
+        numpyro.sample("admit", dist.Binomial(applications, logits=logits), obs=admit)
+
+
+def admissions():
+    return admissions_model, AutoNormal(admissions_model)
+
+
+def admissions_data():
+    dept, male = np.repeat(np.arange(3), 2), np.tile([1, 0], 3)
+    admit = np.array([5, 8, 3, 1, 2, 2])
+    return {"dept": dept, "male": male, "applications": np.full(6, 9), "admit": admit}
 
 
 # Neal's funnel (examples/funnel.py), and a regression by groups, both non-centred.

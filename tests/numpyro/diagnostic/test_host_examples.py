@@ -88,6 +88,7 @@ EXAMPLES = {
     "scopes": Example(shared.scoped, trend, 6),
     "funnel": Example(shared.funnel, lambda: [((3,), {"y": 0.5})], 3),
     "groups": Example(shared.grouped, lambda: [shared.groups()], 7),
+    "admissions": Example(shared.admissions, lambda: [shared.admissions_data()], 6),
 }
 
 
@@ -128,13 +129,13 @@ def test_the_elbo_is_that_of_the_host_on_the_same_draws(name):
     assert "Entropy report" in str(report)
 
 
-@pytest.mark.parametrize("name", mostly(EXAMPLES, ["scopes", "groups"]))
+@pytest.mark.parametrize("name", mostly(EXAMPLES, ["scopes"]))
 def test_every_look_is_finite_and_moves_nothing(name):
     model, guide, batches, _, params = made(name)
     held = vars(getattr(model, "__self__", object)).values()
     nnx_nets = [net for net in held if isinstance(net, nnx.Module)]
     before = [jax.tree.map(np.array, nnx.to_pure_dict(nnx.state(n, nnx.Param))) for n in nnx_nets]
-    given = jax.tree.map(np.array, params)
+    given = jax.tree.leaves(params)
     diagnostic = EntropySumDiagnostic(model, guide, num_particles=2)
     report = diagnostic.run(KEY, params, batches, explain=True)
     assert np.isfinite(report.summary()["mean"]).all()
@@ -149,7 +150,7 @@ def test_every_look_is_finite_and_moves_nothing(name):
         tree = to_datatree(KEY, params, model, guide, batches, num_draws=2)
         for values in tree["log_likelihood"].values():
             assert np.isfinite(values).any()
-    jax.tree.map(np.testing.assert_array_equal, params, given)
+    assert all(now is leaf for now, leaf in zip(jax.tree.leaves(params), given, strict=True))
     after = [jax.tree.map(np.array, nnx.to_pure_dict(nnx.state(n, nnx.Param))) for n in nnx_nets]
     jax.tree.map(np.testing.assert_array_equal, after, before)
 
