@@ -1,6 +1,6 @@
 """Draws from a guide as ArviZ's groups: the posterior, the log-likelihood, the observed data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ def _with_nan(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.kind in "fc" else np.dtype(np.float64)
 
 
-def check_own_rows(drawn: Sequence[str]) -> None:
+def check_own_rows(drawn: Collection[str]) -> None:
     """Refuses plates that draw the rows of a batch themselves.
 
     Args:

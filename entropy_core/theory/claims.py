@@ -111,8 +111,12 @@ def explain(
     search(at.jacobian, at.arrays, [*own.values(), *scaled.values(), *groups], solved)
     # Without them the ELBO is another one, and so are its gradient and its stationary points.
     residuals, reasons = draws[0].residuals, draws[0].untreated
-    left_out = [name for name in at.sites if name not in residuals]
+    missing = [name for name in at.sites if name not in residuals]
+    left_out = [name for name in missing if name in reasons]
+    # As where a plate draws rows one after another, each of which has sites of its own.
+    undrawn = [name for name in missing if name not in reasons]
     partial = f"the ELBO leaves out {', '.join(left_out)}" if left_out else ""
+    partial = partial or (f"some draws lack {', '.join(undrawn)}" if undrawn else "")
     claims: list[SiteClaim] = []
     done: set[str] = set()
     # A factor of the guide has a residual and is no site of the model.

@@ -46,7 +46,10 @@ def log_weights(sites: Sequence[SiteTerms], data_plate: str | None = None) -> Lo
     for site in sites:
         if plate not in site.plates:
             what = f"all sites in the plate '{plate.name}'"
-            raise ValueError(expected(what, "model", f"site '{site.name}' outside of it"))
+            got = f"site '{site.name}' outside of it, which `Standard_ELBO` takes"
+            own = {other.name for other in sites if other.role in ("prior", "decoder")}
+            part = "model" if site.name in own else "guide"
+            raise ValueError(expected(what, part, got))
     scale = common_scale(sites)
     guide = [_per_datum(s, plate) for s in sites if s.role in ("encoder", "guide factor")]
     model = [_per_datum(s, plate) for s in sites if s.role not in ("encoder", "guide factor")]

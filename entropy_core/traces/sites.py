@@ -12,12 +12,24 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
 
+from entropy_core.checks import expected
 from entropy_core.traces.enumeration import Enumeration
 from entropy_core.traces.records import Plate, SiteTerms
 
 # The hosts keep their handlers in one stack for all threads: of two that run a pair at once, each
 # would see the sites of the other.
 ONE_AT_A_TIME = RLock()
+
+
+def not_reparameterised(name: str, family: str) -> str:
+    """The error for a site of the guide whose draws have no gradient.
+
+    Example:
+        >>> not_reparameterised("y", "Categorical")
+        "expected reparameterised draws for `guide`; got site 'y', Categorical: ..."
+    """
+    hosts = "the host's `TraceGraph_ELBO` takes it, and its `TraceEnum_ELBO` if it is enumerated"
+    return expected("reparameterised draws", "guide", f"site '{name}', {family}: {hosts}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +131,8 @@ class Pair:
         model: The sample sites of the model, run at the guide's draws.
         guide: Those of the guide.
         deterministic: The names of what the model computes and does not draw.
-        rows: The indices that subsampling plates have drawn, for another run over the same rows.
+        rows: The indices of subsampling plates, for another run over the same rows.
+        drawing_rows: The names of the plates that have drawn them; to others they were given.
         positive: The sites of the guide on other views of the data, for InfoNCE.
         state: The state of nets that have one, where the host keeps it apart.
         records: The terms of each site, guide first.
@@ -131,6 +144,7 @@ class Pair:
     guide: Mapping[str, Any]
     deterministic: Sequence[str] = ()
     rows: Mapping[str, Any] = field(default_factory=dict)
+    drawing_rows: frozenset[str] = frozenset()
     positive: Mapping[str, Any] | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
     records: Sequence[SiteTerms] = ()

@@ -23,7 +23,7 @@ from entropy_core.traces.sums import split_elbo_terms
 from numpyro_entropy.diagnostic.linearised import float_params, linearise
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments
+from numpyro_entropy.traces.batches import checked_arguments, compiled
 from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import check_reparameterised, pair_shapes
@@ -106,7 +106,7 @@ class Explanation:
         self._at: list[Linearised] = []
         self._known: set[str] = set()
         self._evidence = MeanEvidence()
-        self._compiled = jax.jit(self._trace_and_read)
+        self._compiled = compiled(self._trace_and_read)
 
     def add(self, rng_key: Array, params: Params, call: Arguments) -> None:
         """Takes in a batch.

@@ -21,7 +21,7 @@ from entropy_core.traces.sites import Pair
 from numpyro_entropy.diagnostic.claims import Explanation
 from numpyro_entropy.diagnostic.monitor import Monitor
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments, outside_support
+from numpyro_entropy.traces.batches import checked_arguments, compiled, outside_support
 from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.latents import latent_terms
 from numpyro_entropy.traces.modes import evaluating
@@ -85,7 +85,7 @@ class EntropySumDiagnostic:
         self.data_plate = data_plate
         self.thresholds = thresholds
         self.objective = objective
-        self._particle = jax.jit(self._trace_and_read)
+        self._particle = compiled(self._trace_and_read)
 
     def run(
         self,

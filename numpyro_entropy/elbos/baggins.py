@@ -45,7 +45,7 @@ class BAGGINS_ELBO(TermsELBO):
         information_factor: `kappa`; 1/5 on MNIST in the paper.
         num_particles: The number of draws from the guide.
         prior: `"floating"`, the best normal prior of the batch, or `"model"`, the model's own.
-        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If `information_factor` is not positive, or `prior` is not known; when called,
@@ -67,11 +67,11 @@ class BAGGINS_ELBO(TermsELBO):
         self,
         information_factor: float = 0.2,
         num_particles: int = 1,
-        *,
+        *args: Any,
         prior: Prior = "floating",
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
         self.information_factor = check_number(information_factor, "information_factor")
         check_choice(prior, Prior, "prior")
         self.prior = prior

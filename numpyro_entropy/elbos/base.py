@@ -32,12 +32,12 @@ class TermsELBO(ELBO, ABC):
     def __init__(
         self,
         num_particles: int = 1,
-        *,
+        *args: Any,
         closed_form: bool = True,
         data_plate: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
         self.closed_form = closed_form
         self.data_plate = data_plate
 

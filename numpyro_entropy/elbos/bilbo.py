@@ -34,13 +34,13 @@ class FloatingPriorELBO(TermsELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix (Eq. 23), or its diagonal.
-        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
     """
 
     def __init__(
-        self, num_particles: int = 1, *, full_covariance: bool = False, **kwargs: Any
+        self, num_particles: int = 1, *args: Any, full_covariance: bool = False, **kwargs: Any
     ) -> None:
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
         self.full_covariance = full_covariance
 
     @abstractmethod
@@ -77,7 +77,7 @@ class BILBO_ELBO(FloatingPriorELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
-        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: When called: if there is not one latent site, the guide's variance depends on
@@ -112,7 +112,7 @@ class ConstantVariance_ELBO(FloatingPriorELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
-        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: When called, as `BILBO_ELBO` does.

@@ -59,7 +59,7 @@ class EDVAE_ELBO(TermsELBO):
             first argument of the guide, or a function from a random key and its positional
             arguments to a tuple of others. (The paper states neither.)
         weights: The weights of the four terms.
-        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If an estimator is not known or a number not positive; when called, if there is
@@ -82,7 +82,7 @@ class EDVAE_ELBO(TermsELBO):
     def __init__(
         self,
         num_particles: int = 1,
-        *,
+        *args: Any,
         mutual_information: MutualInformation = "infonce",
         aggregate_entropy: AggregateEntropy = "minibatch",
         temperature: float = 1.0,
@@ -90,7 +90,7 @@ class EDVAE_ELBO(TermsELBO):
         weights: EDVAEWeights = EDVAEWeights(),  # noqa: B008 - it is a tuple
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
         check_edvae(mutual_information, aggregate_entropy, temperature, positives, weights)
         self.mutual_information = mutual_information
         self.aggregate_entropy = aggregate_entropy

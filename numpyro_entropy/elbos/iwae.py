@@ -44,7 +44,7 @@ class IWAE_ELBO(ELBO):
             then hold one chunk's intermediate values at a time, and draw each chunk twice.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
-        **kwargs: Those of `numpyro.infer.ELBO`.
+        *args, **kwargs: Those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If a number is no positive integer, or `gradient` is not known.
@@ -65,7 +65,7 @@ class IWAE_ELBO(ELBO):
     def __init__(
         self,
         num_particles: int = 1,
-        *,
+        *args: Any,
         gradient: Gradient = "plain",
         chunk_size: int | None = None,
         data_plate: str | None = None,
@@ -74,7 +74,9 @@ class IWAE_ELBO(ELBO):
         self.chunk_size = check_particles(num_particles, chunk_size, gradient)
         self.gradient = gradient
         self.data_plate = data_plate
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
+        if self.vectorize_particles is False:
+            self.chunk_size = 1
 
     @property
     def no_claim(self) -> str | None:
@@ -172,7 +174,7 @@ class _Particles:
     def map(self, function: Callable[..., Any], *arrays: Array) -> Any:
         """Calls `function` with each particle's key and rows, a chunk of particles at a time."""
         if self.elbo.chunk_size == self.elbo.num_particles:
-            return jax.vmap(function)(self.keys, *arrays)
+            return self.elbo.vectorize_particles_fn(lambda xs: function(*xs), (self.keys, *arrays))
         # Recomputed in the backward pass, so that only one chunk's values are held.
         return lax.map(
             lambda xs: jax.checkpoint(function)(*xs),

@@ -30,7 +30,7 @@ from entropy_core.evaluation.summed_out import (
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments
+from numpyro_entropy.traces.batches import checked_arguments, compiled
 from numpyro_entropy.traces.enumerated import read_enumeration, summing_out
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import trace_pair
@@ -108,7 +108,7 @@ def to_datatree(
     """
     check_positive_int(num_draws, "num_draws")
 
-    @jax.jit
+    @compiled
     @partial(jax.vmap, in_axes=(0, 0, None, None))
     def draw(key: Array, shared: Params, params: Params, call: Arguments) -> tuple[Any, ...]:
         trace_key, predict_key = random.split(key)
@@ -118,7 +118,7 @@ def to_datatree(
         if enumerated != (model, guide):
             pair = trace_pair(trace_key, params, *enumerated, *call, values=shared)
         found = _read(pair, predict_key if posterior_predictive else None)
-        return found, _outside_plate(pair, found.shapes, data_plate), pair.rows
+        return found, _outside_plate(pair, found.shapes, data_plate)
 
     done: list[BatchDraws] = []
     # For each draw what holds for the whole data set.
@@ -127,8 +127,7 @@ def to_datatree(
         calls = checked_arguments(params, model, guide, batches, batch_size)
         for i, call in enumerate(calls):
             keys = random.split(random.fold_in(rng_key, i), num_draws)
-            found, outside, rows = jax.device_get(draw(keys, shared, params, call))
-            check_own_rows([n for n, v in rows.items() if (v != np.arange(v.shape[-1])).any()])
+            found, outside = jax.device_get(draw(keys, shared, params, call))
             # A batch may have a latent of the whole data set that earlier ones lack.
             shared = outside | shared
             # The data are the same in each draw.
@@ -140,6 +139,7 @@ def to_datatree(
 
 def _read(pair: Pair, predict_key: Array | None) -> BatchDraws:
     # One draw, without a dimension of draws.
+    check_own_rows(pair.drawing_rows)
     # What only the model enumerates is summed out.
     sites = {n: s for n, s in pair.model.items() if not s.is_factor and s.enumerate_dim is None}
     check_guide({name: site for name, site in sites.items() if not site.is_observed}, pair.guide)

@@ -13,7 +13,7 @@ from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments, outside_support
+from numpyro_entropy.traces.batches import checked_arguments, compiled, outside_support
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import trace_pair
 
@@ -80,7 +80,7 @@ def log_likelihood(
     """
     sizes = chunk_sizes(num_particles, chunk_size)
 
-    @partial(jax.jit, static_argnums=0)
+    @partial(compiled, static_argnums=0)
     def chunk(
         size: int, batch_key: Array, chunk_key: Array, params: Params, call: Arguments
     ) -> tuple[Array, dict[str, Array]]:

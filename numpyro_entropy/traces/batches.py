@@ -88,6 +88,45 @@ def checked_arguments(
         yield call
 
 
+# What JAX raises where a function asks for the values of what it compiles.
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+def compiled(function: Callable, **options: Any) -> Callable:
+    """`jax.jit`, but for models that look at the values of their arguments.
+
+    `SVI.run` of the host takes such a model, as one that counts the groups of its data: its
+    arguments are no arguments of what the host compiles. It is run as it is.
+
+    Args:
+        function: A function of arrays and `Arguments`.
+        **options: Those of `jax.jit`.
+
+    Example:
+        >>> count = compiled(lambda groups: len(np.unique(groups)))
+        >>> count(np.array([0, 1, 1]))
+        2
+    """
+    chosen: Callable = jax.jit(function, **options)
+
+    def call(*args: Any) -> Any:
+        nonlocal chosen
+        try:
+            return chosen(*args)
+        except _NEEDS_VALUES:
+            if chosen is function:
+                raise
+            chosen = function
+            return chosen(*args)
+
+    return call
+
+
 def outside_support(pair: Pair) -> dict[str, Array]:
     """How many elements of its batch are outside its support, for each observed site not masked."""
     return {

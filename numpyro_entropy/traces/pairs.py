@@ -13,13 +13,14 @@ from jaxtyping import Array
 from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.util import _validate_model, check_model_guide_match
 
-from entropy_core.checks import expected
-from entropy_core.traces.sites import ONE_AT_A_TIME, Pair
+from entropy_core.traces.sites import ONE_AT_A_TIME, Pair, not_reparameterised
+from numpyro_entropy.entropies.wrappers import unwrapped
 from numpyro_entropy.params import Params, params_of
 from numpyro_entropy.traces.sites import (
     Site,
     Trace,
     deterministic_sites,
+    draws_rows,
     sample_sites,
     subsamples,
 )
@@ -66,6 +67,12 @@ def pair_of(model_trace: Trace, guide_trace: Trace) -> Pair:
         guide=sample_sites(guide_trace),
         deterministic=tuple(deterministic_sites(model_trace)),
         rows=subsamples(guide_trace) | subsamples(model_trace),
+        drawing_rows=frozenset(
+            name
+            for found in (guide_trace, model_trace)
+            for name, message in found.items()
+            if draws_rows(message)
+        ),
         state={**_mutable_state(guide_trace), **_mutable_state(model_trace)},
     )
 
@@ -113,8 +120,7 @@ def check_reparameterised(guide: Mapping[str, Site]) -> None:
     for name, site in guide.items():
         drawn = not site.is_observed and site.enumerate_dim is None
         if drawn and not site.fn.has_rsample:
-            got = f"site '{name}', {site.fn}"
-            raise NotImplementedError(expected("reparameterised draws", "guide", got))
+            raise NotImplementedError(not_reparameterised(name, type(unwrapped(site.fn)).__name__))
 
 
 def pair_shapes(

@@ -103,6 +103,11 @@ def subsamples(trace: Trace) -> dict[str, Array]:
     return {name: msg["value"] for name, msg in trace.items() if msg["type"] == "plate"}
 
 
+def draws_rows(message: Mapping[str, Any]) -> bool:
+    """Whether a plate draws the rows of its subsample, which are no values of a `substitute`."""
+    return message["type"] == "plate" and message["kwargs"]["rng_key"] is not None
+
+
 def _site(message: Mapping[str, Any], full_sizes: Mapping[str, int], params: Sequence[Any]) -> Site:
     # What NumPyro keeps under private names, or we do in its place, is read here alone.
     infer, point = message["infer"] or {}, elementwise(message["fn"])

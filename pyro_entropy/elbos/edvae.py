@@ -55,8 +55,8 @@ class EDVAE_ELBO(TermsELBO):
             first argument of the guide, or a function from its positional arguments to a tuple
             of others. (The paper states neither.)
         weights: The weights of the four terms.
-        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO` but for vectorised
-            particles.
+        *args, **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO` but for
+            vectorised particles.
 
     Raises:
         ValueError: If an estimator is not known or a number not positive; when called, if there is
@@ -81,7 +81,7 @@ class EDVAE_ELBO(TermsELBO):
     def __init__(
         self,
         num_particles: int = 1,
-        *,
+        *args: Any,
         mutual_information: MutualInformation = "infonce",
         aggregate_entropy: AggregateEntropy = "minibatch",
         temperature: float = 1.0,
@@ -89,7 +89,7 @@ class EDVAE_ELBO(TermsELBO):
         weights: EDVAEWeights = EDVAEWeights(),  # noqa: B008 - it is a tuple
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
         if self.vectorize_particles:
             what = "particles one by one"
             raise NotImplementedError(expected(what, "vectorize_particles", True))

@@ -44,7 +44,7 @@ class IWAE_ELBO(ELBO):
             `loss_and_grads` then holds one chunk's graph at a time, and draws each chunk twice.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
-        **kwargs: Those of `pyro.infer.ELBO`; particles are vectorised unless
+        *args, **kwargs: Those of `pyro.infer.ELBO`; particles are vectorised unless
             `vectorize_particles=False` asks for one by one. A pair that was not written for it is
             found out at the first call, and its particles are then drawn one by one, with a
             warning.
@@ -68,7 +68,7 @@ class IWAE_ELBO(ELBO):
     def __init__(
         self,
         num_particles: int = 1,
-        *,
+        *args: Any,
         gradient: Gradient = "plain",
         chunk_size: int | None = None,
         data_plate: str | None = None,
@@ -80,7 +80,7 @@ class IWAE_ELBO(ELBO):
         self.gradient = gradient
         self.data_plate = data_plate
         kwargs["vectorize_particles"] = self.chunk_size > 1
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
         self._is_compared = not self.vectorize_particles
 
     @property

@@ -40,7 +40,7 @@ class Profiled_ELBO(TermsELBO):
         prior: What is profiled of the latent sites in the data plate: `None`, `"diagonal"`, one
             variance for each latent, or `"full"`, the covariance.
         decoder: The same of the observed sites, or `"scalar"`, one variance for all dimensions.
-        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
+        *args, **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
 
     Raises:
         ValueError: If nothing is to be profiled, or an option is not known; when called, if a site
@@ -59,12 +59,12 @@ class Profiled_ELBO(TermsELBO):
     def __init__(
         self,
         num_particles: int = 1,
-        *,
+        *args: Any,
         prior: Literal["diagonal", "full"] | None = None,
         decoder: Literal["scalar", "diagonal", "full"] | None = "scalar",
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_particles, **kwargs)
+        super().__init__(num_particles, *args, **kwargs)
         self.forms = check_forms(prior, decoder)
 
     def bound(self, pair: Pair) -> Tensor:

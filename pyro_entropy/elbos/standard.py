@@ -47,7 +47,7 @@ class Standard_ELBO(TermsELBO):
             apart into dimensions, as in `latent_terms`, and particles must not be vectorised.
         data_plate: The name of the plate over data points, for `terms` and free bits; needed only
             where two crossed plates both hold all data.
-        **kwargs: Those of `pyro.infer.ELBO`.
+        *args, **kwargs: Those of `pyro.infer.ELBO`.
 
     Raises:
         ValueError: If an option is negative or not finite, or if there are free bits and no closed
@@ -68,14 +68,16 @@ class Standard_ELBO(TermsELBO):
     def __init__(
         self,
         num_particles: int = 1,
-        *,
+        *args: Any,
         closed_form: bool = True,
         kl_weight: float = 1.0,
         free_bits: float = 0.0,
         data_plate: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_particles, closed_form=closed_form, data_plate=data_plate, **kwargs)
+        super().__init__(
+            num_particles, *args, closed_form=closed_form, data_plate=data_plate, **kwargs
+        )
         self.kl_weight = check_non_negative(kl_weight, "kl_weight")
         self.free_bits = check_non_negative(free_bits, "free_bits")
         if self.free_bits and not closed_form:

@@ -116,8 +116,7 @@ def to_datatree(
 
 def _read(pair: Pair, predict: bool) -> BatchDraws:
     # One draw, without a dimension of draws.
-    rows = {name: indices.tolist() for name, indices in pair.rows.items()}
-    check_own_rows([name for name, value in rows.items() if value != list(range(len(value)))])
+    check_own_rows(pair.drawing_rows)
     # What only the model enumerates is summed out.
     sites = {n: s for n, s in pair.model.items() if not s.is_factor and s.enumerate_dim is None}
     check_guide({name: site for name, site in sites.items() if not site.is_observed}, pair.guide)

@@ -6,6 +6,7 @@ that are messengers too, evaluation mode, one subsample for several draws.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyro
@@ -17,9 +18,15 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-from entropy_core.checks import expected
-from entropy_core.traces.sites import ONE_AT_A_TIME, Pair
-from pyro_entropy.traces.sites import Site, deterministic_sites, sample_sites, subsamples
+from entropy_core.traces.sites import ONE_AT_A_TIME, Pair, not_reparameterised
+from pyro_entropy.entropies.wrappers import unwrapped
+from pyro_entropy.traces.sites import (
+    Site,
+    deterministic_sites,
+    draws_rows,
+    sample_sites,
+    subsamples,
+)
 
 NO_LIMIT = float("inf")
 
@@ -59,7 +66,8 @@ def trace_pair(
         model_trace, guide_trace = get_importance_trace(
             "flat", max_plate_nesting, model, guide, args, kwargs or {}
         )
-    return _pair_of(model_trace, guide_trace, seen.rows)
+    pair = _pair_of(model_trace, guide_trace, seen.rows)
+    return replace(pair, drawing_rows=frozenset(seen.drawing))
 
 
 def pair_of(model_trace: Trace, guide_trace: Trace) -> Pair:
@@ -123,8 +131,7 @@ def check_reparameterised(guide: Mapping[str, Site]) -> None:
     for name, site in guide.items():
         drawn = not site.is_observed and site.enumerate_dim is None
         if drawn and not site.fn.has_rsample:
-            got = f"site '{name}', {site.fn}"
-            raise NotImplementedError(expected("reparameterised draws", "guide", got))
+            raise NotImplementedError(not_reparameterised(name, type(unwrapped(site.fn)).__name__))
 
 
 @contextmanager
@@ -170,6 +177,7 @@ class _Rows(Messenger):
     def __init__(self) -> None:
         super().__init__()
         self.rows: dict[str, Tensor] = {}
+        self.drawing: set[str] = set()
 
     def _process_message(self, msg: Any) -> None:
         # Nothing to do, for each parameter of a net too.
@@ -178,6 +186,8 @@ class _Rows(Messenger):
     def _postprocess_message(self, msg: Any) -> None:
         if msg["type"] == "sample" and site_is_subsample(msg):
             self.rows.setdefault(msg["name"], msg["value"])
+            if draws_rows(msg):
+                self.drawing.add(msg["name"])
 
 
 class _Held(Messenger):

@@ -114,6 +114,12 @@ def subsamples(trace: Trace) -> dict[str, Tensor]:
     return {name: message["value"] for name, message in nodes.items() if site_is_subsample(message)}
 
 
+def draws_rows(message: Mapping[str, Any]) -> bool:
+    """Whether a plate draws the rows of its subsample, which is no `subsample=` of the user's."""
+    drawn = message["fn"]
+    return drawn.subsample_size is not None and drawn.subsample_size < drawn.size
+
+
 def _sampled(trace: Trace) -> dict[str, Any]:
     nodes: dict[str, Any] = trace.nodes
     return {

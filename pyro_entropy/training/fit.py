@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from warnings import warn
 
 import numpy as np
 import torch
@@ -147,7 +148,8 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
 
     The store knows a parameter by its name alone: of two modules that share a name, the second is
     served the tensors of the first, and never moves. A module that no `pyro.module` has registered
-    is not in the store at all.
+    is not in the store at all. Frozen parameters, and those of modules that a call does not use,
+    are warned of.
 
     Raises:
         ValueError: If the densities of a pair depend on a tensor with `requires_grad` that is no
@@ -157,11 +159,20 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
         with reading_params() as trained:
             pair = run_pair(model, guide, args)
         known = {id(t) for t in [*trained.values(), *(a for a in args if isinstance(a, Tensor))]}
-        leaves = [leaf for leaf in leaves_of(pair) if id(leaf) not in known]
+        read = leaves_of(pair)
+        leaves = [leaf for leaf in read if id(leaf) not in known]
+    modules = (module for fn in (model, guide) for module in reachable(fn, nn.Module))
+    parameters = {id(p): (name, p) for module in modules for name, p in module.named_parameters()}
     if leaves:
-        modules = (module for fn in (model, guide) for module in reachable(fn, nn.Module))
-        names = {id(p): name for module in modules for name, p in module.named_parameters()}
+        names = {key: name for key, (name, _) in parameters.items()}
         found = [names.get(id(leaf), f"one of shape {tuple(leaf.shape)}") for leaf in leaves]
         what = "parameters of Pyro's param store (`pyro.module`, each under a name of its own)"
         got = f"others, which would not move: {', '.join(sorted(found))}"
         raise ValueError(expected(what, "model` and `guide", got))
+    frozen = [name for name, p in parameters.values() if not p.requires_grad]
+    used = {id(leaf) for leaf in read}
+    idle = [name for key, (name, p) in parameters.items() if p.requires_grad and key not in used]
+    reasons = {"frozen (requires_grad=False)": frozen, "not used by the first batch": idle}
+    said = [f"{why}: {', '.join(sorted(names))}" for why, names in reasons.items() if names]
+    if said:
+        warn(f"parameters that may stay as they are: {'; '.join(said)}", stacklevel=3)

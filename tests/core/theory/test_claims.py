@@ -126,6 +126,13 @@ def test_verdicts():
     assert "base measure" in counts.reason
 
 
+def test_sites_that_no_draw_has_are_not_called_left_out():
+    """The rows of a plate that goes through them one after another are other ones in each draw."""
+    a, b, c = verdicts(([0.0, 0.1, None], [0.0, 0.1, 0.0]))
+    assert {a.reason, b.reason, c.reason} == {"some draws lack c"}
+    assert {a.verdict, b.verdict, c.verdict} == {"no claim"}
+
+
 def test_what_is_within_the_noise_may_be_zero():
     noise = np.array([0.3, -0.2, 0.1, -0.1])
     draws = [([n, 0.5 + n, 0.2], [n, 0.5 + n, 0.0]) for n in noise]

@@ -1,10 +1,12 @@
 """Batches say their arguments in any way that a model can be called; numbers are static."""
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax import random
+from numpyro.infer import Trace_ELBO
 
 from numpyro_entropy import (
     EntropySumDiagnostic,
@@ -70,3 +72,27 @@ def test_batches_of_other_static_arguments_are_compiled_for_themselves():
 def test_values_by_name_are_checked():
     with pytest.raises(ValueError, match="expected finite values for `batches`"):
         EntropySumDiagnostic(model, guide).run(KEY, PARAMS, [{"x": X / 0}])
+
+
+def test_a_model_that_looks_at_the_values_of_its_arguments():
+    """`SVI.run` takes it too, as its arguments are no arguments of what it compiles."""
+
+    def grouped(groups, y):
+        with numpyro.plate("groups", len(np.unique(groups))):
+            level = numpyro.sample("level", dist.Normal(0.0, 1.0))
+        with numpyro.plate("data", len(y)):
+            numpyro.sample("y", dist.Normal(level[groups], 1.0), obs=y)
+
+    def drawn(groups, y):
+        with numpyro.plate("groups", len(np.unique(groups))):
+            numpyro.sample("level", dist.Normal(0.3, 0.5))
+
+    args = np.arange(6) % 3, np.linspace(-1.0, 1.0, 6)
+    diagnostic = EntropySumDiagnostic(grouped, drawn, num_particles=1, closed_form=False)
+    report = diagnostic.run(KEY, {}, [args])
+    (key,) = random.split(random.fold_in(KEY, 0), 1)
+    host = Trace_ELBO().loss(key, {}, grouped, drawn, *args)
+    assert report["elbo"] * 6 == pytest.approx(-host.item())
+    assert (
+        to_datatree(KEY, {}, grouped, drawn, [args], num_draws=2)["posterior"].sizes["groups"] == 3
+    )

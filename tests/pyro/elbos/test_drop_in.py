@@ -12,11 +12,15 @@ from torch import nn
 
 from pyro_entropy import (
     BAGGINS_ELBO,
+    BILBO_ELBO,
+    EDVAE_ELBO,
     IWAE_ELBO,
     MLP,
     VAE,
+    ConstantVariance_ELBO,
     NormalDecoder,
     NormalEncoder,
+    Profiled_ELBO,
     Standard_ELBO,
     StandardNormalPrior,
     log_likelihood,
@@ -49,6 +53,20 @@ def test_particles_are_drawn_one_by_one_where_they_must():
     assert not elbo.vectorize_particles
     # Once said, it is not said again.
     assert elbo.loss(model, guide, Y) == pytest.approx(-EXACT, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kind", [Standard_ELBO, IWAE_ELBO, EDVAE_ELBO, BILBO_ELBO, ConstantVariance_ELBO, Profiled_ELBO]
+)
+def test_positional_arguments_are_the_hosts(kind):
+    elbo = kind(2, 1)
+    # Particles at once are a plate more.
+    host = TraceMeanField_ELBO(2, 1, vectorize_particles=elbo.vectorize_particles)
+    assert elbo.num_particles == host.num_particles == 2
+    assert elbo.max_plate_nesting == host.max_plate_nesting
+    assert BAGGINS_ELBO(0.2, 2, 1).max_plate_nesting == 1
+    with pytest.raises(TypeError, match="multi_sample_guide"):
+        kind(2, multi_sample_guide=True)
 
 
 def test_vectorize_particles_is_obeyed():

@@ -4,6 +4,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
+from torch import nn
 
 from entropy_core.theory.closed_form import optimal_decoder_variance
 from pyro_entropy import VAE1, EntropySumDiagnostic, LinearVAE, Standard_ELBO, fit
@@ -126,6 +127,18 @@ def test_frozen_parameters_stay(vae):
     with pytest.warns(UserWarning, match="requires_grad=False"):  # Pyro's own
         fit(vae.model, vae.guide, X, num_epochs=1, progress_bar=False)
     assert vae.decoder.log_variance.item() == 0.0
+
+
+@pytest.mark.filterwarnings("ignore:.* was not registered in the param store")  # Pyro's own
+def test_what_may_not_move_is_said_once_and_not_refused(vae):
+    vae.decoder.log_variance.requires_grad_(False)
+    vae.model.spare = nn.Linear(2, 1)
+    with pytest.warns(UserWarning, match="parameters that may stay as they are") as said:
+        losses, _ = fit(vae.model, vae.guide, X, num_epochs=2, progress_bar=False)
+    (message,) = [str(w.message) for w in said if "may stay" in str(w.message)]
+    assert "frozen (requires_grad=False): decoder.log_variance;" in message
+    assert message.endswith("not used by the first batch: spare.bias, spare.weight")
+    assert len(losses) == 2
 
 
 def test_modules_that_share_a_name_in_the_param_store_are_refused():
