@@ -10,7 +10,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from entropy_core.traces.enumeration import Enumeration, Part, enumeration_of
 from entropy_core.traces.sites import Pair
 from pyro_entropy.operations import OPERATIONS
-from pyro_entropy.traces.modes import keeping_random_state
+from pyro_entropy.traces.modes import keeping_random_state, random_state
 from pyro_entropy.traces.pairs import NO_LIMIT, run_pair, trace_pair
 from pyro_entropy.traces.sites import Site
 
@@ -81,6 +81,7 @@ class Looks:
         # Where nothing has asked so far, the first look at the batch tells.
         if self._drawn is None or self._drawn[2] != NO_LIMIT:
             self._drawn = enumerating(*self._plain, args, kwargs)
+        self._put_back = random_state()
 
     @property
     def enumerated(self) -> tuple[Callable, Callable]:
@@ -94,6 +95,8 @@ class Looks:
         model, guide, nesting = self._drawn
         pair = trace_pair(model, guide, self._args, self._kwargs, max_plate_nesting=nesting)
         if nesting == NO_LIMIT and any(site.wants_enumeration for site in _all_sites(pair)):
+            # The draws are those of a pair that was known to ask.
+            self._put_back()
             self._drawn = enumerating(*self._plain, self._args, self._kwargs)
             return self.look()
         return pair
