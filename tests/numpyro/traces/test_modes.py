@@ -143,10 +143,11 @@ def as_partials(own):
 
 
 def as_named_partials(own):
+    # Only the guide has the net, here and below.
     def guide(x, *, net):
         Own.guide(Own(net), x)
 
-    return own.model, partial(guide, net=own.net)
+    return partial(Own.model, None), partial(guide, net=own.net)
 
 
 def as_handled(own):
@@ -162,7 +163,7 @@ class Called:
 
 
 def as_objects(own):
-    return own.model, Called(own)
+    return partial(Own.model, None), Called(own)
 
 
 STYLES = [as_methods, as_closures, as_partials, as_named_partials, as_handled, as_objects]
