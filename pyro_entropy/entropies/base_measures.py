@@ -18,6 +18,7 @@ def log_base_measure(fn: Distribution, value: Tensor) -> Float[Tensor, "*batch"]
 
     Example:
         >>> import pyro.distributions as dist
+        >>> import torch
         >>> log_base_measure(dist.Poisson(torch.ones(2)).to_event(1), torch.tensor([2.0, 3.0]))
         tensor(-2.4849)
     """
@@ -39,6 +40,7 @@ def mean_log_base_measure(
 
     Example:
         >>> import pyro.distributions as dist
+        >>> import torch
         >>> mean_log_base_measure(dist.Poisson(torch.ones(2)).to_event(1)).item()
         -0.6096...
     """

@@ -110,7 +110,7 @@ def made(name):
 
 
 # Each function of a new model is compiled.
-QUICK = ["NNX", "ragged sequences", "Gaussian process", "subsampled effects"]
+QUICK = ["NNX", "Gaussian process"]
 
 
 @pytest.mark.parametrize("name", mostly(EXAMPLES, QUICK))
@@ -224,7 +224,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", mostly(REFUSED, ["groups"]))
+@pytest.mark.parametrize("name", mostly(REFUSED, []))
 def test_what_has_no_weights_for_each_data_point_is_refused(name):
     model, guide, batches, calls, params = made(name)
     args, kwargs = calls[0]

@@ -259,6 +259,7 @@ def claim_of_x(make, x):
     return claim
 
 
+@pytest.mark.slow
 def test_claims_go_by_the_type():
     x = random.uniform(random.key(1), (50,)) + 0.5
     claim = claim_of_x(lambda z, a: Gamma(jnp.exp(0.1 * z), a), x)

@@ -1,5 +1,7 @@
 """Nets are in evaluation mode in every look, and as they were afterwards."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import equinox
@@ -185,3 +187,35 @@ def test_nets_in_reach_of_a_users_own_model(style, net):
         return diagnostic.run(KEY, params, X, batch_size=batch_size)["encoder_entropy"]
 
     assert elbo(12) == pytest.approx(elbo(4), rel=1e-5)
+
+
+def slow_pair(latent, observed, centre):
+    """Each site of it gives other threads the time to run, while it is traced."""
+
+    def model(x):
+        with numpyro.plate("data", len(x)):
+            time.sleep(0.01)
+            z = numpyro.sample(latent, dist.Normal(centre, 1.0))
+            time.sleep(0.01)
+            numpyro.sample(observed, dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with numpyro.plate("data", len(x)):
+            time.sleep(0.01)
+            numpyro.sample(latent, dist.Normal(x / 2, 0.5))
+
+    return model, guide
+
+
+def test_two_threads_look_at_their_own_pairs():
+    """The host has one stack of handlers for all threads."""
+    pairs, x = [slow_pair("a", "x", 0.0), slow_pair("b", "y", 1.0)], jnp.arange(3.0)
+
+    def look(pair):
+        report = EntropySumDiagnostic(*pair, num_particles=1).run(random.key(0), {}, x)
+        return list(report.sites().index), report["prior_term"]
+
+    wanted = [look(pair) for pair in pairs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(look, pairs * 2))
+    assert found == wanted * 2

@@ -106,13 +106,14 @@ def check(seed: int, *, may_explain: bool = True) -> None:
     assert_same_look(found, wanted, explain=plan.explain)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_any_style(seed):
     # Gradients take most of the time, and are with the many.
     check(seed, may_explain=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(40, 2040))
-def test_any_of_many_styles(seed):
-    check(seed)
+@pytest.mark.parametrize("first", range(0, 2000, 50))
+def test_any_of_many_styles(first):
+    for seed in range(first, first + 50):
+        check(seed)
