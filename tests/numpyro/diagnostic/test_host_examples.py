@@ -129,7 +129,7 @@ def test_the_elbo_is_that_of_the_host_on_the_same_draws(name):
     assert "Entropy report" in str(report)
 
 
-@pytest.mark.parametrize("name", mostly(EXAMPLES, ["scopes"]))
+@pytest.mark.parametrize("name", mostly(EXAMPLES, []))
 def test_every_look_is_finite_and_moves_nothing(name):
     model, guide, batches, _, params = made(name)
     held = vars(getattr(model, "__self__", object)).values()

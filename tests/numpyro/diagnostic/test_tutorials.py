@@ -200,6 +200,7 @@ def test_observed_elements_are_counted_under_masks():
     np.testing.assert_allclose(entropy, np.where([1, 1, 0, 1, 0, 1], unit, 0.0))
 
 
+@pytest.mark.slow
 def test_an_enumerated_site_adds_the_log_of_the_sum_over_its_values():
     kwargs = {"num_particles": 1, "closed_form": False}
     model, _, params, (x,), report = diagnosed("mixture, point estimates", **kwargs)
@@ -218,6 +219,7 @@ def test_an_enumerated_site_adds_the_log_of_the_sum_over_its_values():
     assert row["entropy_method"] == "closed form"
 
 
+@pytest.mark.slow
 def test_an_enumerated_label_is_an_exact_average_over_its_values():
     # With the label drawn, its terms are those of single values: their mean is the exact one.
     *_, report = diagnosed("semi-supervised, enumerated", num_particles=200)

@@ -82,7 +82,7 @@ def test_the_weights_average_to_the_evidence_for_each_data_point():
 BIAS = [(100, 1.0), (10, 1 / N), (1, 3.0), (1, 1.0)]
 
 
-@pytest.mark.parametrize(("size", "handler_scale"), mostly(BIAS, [(10, 1 / N), (1, 3.0)]))
+@pytest.mark.parametrize(("size", "handler_scale"), mostly(BIAS, [(1, 3.0)]))
 def test_the_bias_at_many_particles(size, handler_scale):
     num, num_particles = 50, 1000
     found = bounds(IWAE_ELBO(num_particles), size, num, handler_scale)
