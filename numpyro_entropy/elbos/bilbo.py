@@ -34,7 +34,8 @@ class FloatingPriorELBO(TermsELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix (Eq. 23), or its diagonal.
-        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class BILBO_ELBO(FloatingPriorELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
-        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: When called: if there is not one latent site, the guide's variance depends on
@@ -112,7 +114,8 @@ class ConstantVariance_ELBO(FloatingPriorELBO):
     Args:
         num_particles: The number of draws from the guide.
         full_covariance: Whether `M_B = E_B[m m^T]` is the full matrix, or its diagonal.
-        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: When called, as `BILBO_ELBO` does.

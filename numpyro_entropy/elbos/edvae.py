@@ -59,7 +59,8 @@ class EDVAE_ELBO(TermsELBO):
             first argument of the guide, or a function from a random key and its positional
             arguments to a tuple of others. (The paper states neither.)
         weights: The weights of the four terms.
-        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If an estimator is not known or a number not positive; when called, if there is

@@ -44,7 +44,8 @@ class IWAE_ELBO(ELBO):
             then hold one chunk's intermediate values at a time, and draw each chunk twice.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
-        *args, **kwargs: Those of `numpyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: Those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If a number is no positive integer, or `gradient` is not known.

@@ -43,7 +43,8 @@ class Profiled_ELBO(TermsELBO):
         prior: What is profiled of the latent sites in the data plate: `None`, `"diagonal"`, one
             variance for each latent, or `"full"`, the covariance.
         decoder: The same of the observed sites, or `"scalar"`, one variance for all dimensions.
-        *args, **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: `closed_form`, `data_plate`, and those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If nothing is to be profiled, or an option is not known; when called, if a site

@@ -50,7 +50,8 @@ class Standard_ELBO(TermsELBO):
             apart into dimensions, as in `latent_terms`.
         data_plate: The name of the plate over data points, for `terms` and free bits; needed only
             where two crossed plates both hold all data.
-        *args, **kwargs: Those of `numpyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: Those of `numpyro.infer.ELBO`.
 
     Raises:
         ValueError: If an option is negative or not finite, or if there are free bits and no closed

@@ -44,7 +44,8 @@ class BAGGINS_ELBO(TermsELBO):
         information_factor: `kappa`; 1/5 on MNIST in the paper.
         num_particles: The number of draws from the guide.
         prior: `"floating"`, the best normal prior of the batch, or `"model"`, the model's own.
-        *args, **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
 
     Raises:
         ValueError: If `information_factor` is not positive, or `prior` is not known; when called,

@@ -55,7 +55,8 @@ class EDVAE_ELBO(TermsELBO):
             first argument of the guide, or a function from its positional arguments to a tuple
             of others. (The paper states neither.)
         weights: The weights of the four terms.
-        *args, **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO` but for
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO` but for
             vectorised particles.
 
     Raises:

@@ -44,7 +44,8 @@ class IWAE_ELBO(ELBO):
             `loss_and_grads` then holds one chunk's graph at a time, and draws each chunk twice.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
-        *args, **kwargs: Those of `pyro.infer.ELBO`; particles are vectorised unless
+        *args: Further ones of the host's `ELBO`, in its order.
+        **kwargs: Those of `pyro.infer.ELBO`; particles are vectorised unless
             `vectorize_particles=False` asks for one by one. A pair that was not written for it is
             found out at the first call, and its particles are then drawn one by one, with a
             warning.
