@@ -50,7 +50,10 @@ class SiteSeen:
     def of(cls, site: SiteTerms, data_plate: Plate | None, num_particles: int) -> "SiteSeen":
         """What one draw of `num_particles` says of a site."""
         masked = site.num_observed is not None
-        scaled = bool(np.abs(np.asarray(site.handler_scale) - 1.0).max() > ROUNDING)
+        scale = site.handler_scale
+        # NumPy takes a while over one number.
+        apart = scale - 1.0 if isinstance(scale, float) else np.max(np.abs(np.asarray(scale) - 1.0))
+        scaled = bool(abs(apart) > ROUNDING)
         shown = float(site.num_observed) if masked else float(site.num_elements)
         inside = data_plate is not None and data_plate in site.plates
         return cls(

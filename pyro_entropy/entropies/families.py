@@ -48,7 +48,8 @@ def has_own(fn: Distribution, name: str) -> bool:
         >>> has_own(Heavier(0.0, 1.0), "entropy")
         False
     """
-    return any(name in vars(base) for base in _lineage(fn))
+    cls: Any = type(fn)
+    return _has_own(cls, name)
 
 
 def overrides_density(fn: Any) -> bool:
@@ -76,6 +77,11 @@ def is_users_own(fn: Any) -> bool:
 def _lineage(fn: Any) -> tuple[type, ...]:
     cls: Any = type(fn)
     return _lineage_of(cls)
+
+
+@lru_cache
+def _has_own(cls: Any, name: str) -> bool:
+    return any(name in vars(base) for base in _lineage_of(cls))
 
 
 @lru_cache

@@ -10,7 +10,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from entropy_core.traces.enumeration import Enumeration, Part, enumeration_of
 from entropy_core.traces.sites import Pair
 from pyro_entropy.operations import OPERATIONS
-from pyro_entropy.traces.modes import keeping_random_state, random_state
+from pyro_entropy.traces.modes import keeping_random_state
 from pyro_entropy.traces.pairs import NO_LIMIT, run_pair, trace_pair
 from pyro_entropy.traces.sites import Site
 
@@ -74,14 +74,17 @@ class Looks:
     def __init__(self, model: Callable, guide: Callable) -> None:
         self._plain = model, guide
         self._drawn: tuple[Callable, Callable, int | float] | None = None
+        self._forms: set[tuple] = set()
 
     def start(self, args: tuple, kwargs: Mapping[str, Any]) -> None:
         """Turns to a batch."""
         self._args, self._kwargs = args, kwargs
-        # Where nothing has asked so far, the first look at the batch tells.
-        if self._drawn is None or self._drawn[2] != NO_LIMIT:
+        form = _form_of(args, kwargs)
+        # Where nothing has asked so far, batches of the same form will hardly ask; if one does, the
+        # first look at it tells.
+        if form not in self._forms or self._drawn is None or self._drawn[2] != NO_LIMIT:
             self._drawn = enumerating(*self._plain, args, kwargs)
-        self._put_back = random_state()
+        self._forms.add(form)
 
     @property
     def enumerated(self) -> tuple[Callable, Callable]:
@@ -95,8 +98,6 @@ class Looks:
         model, guide, nesting = self._drawn
         pair = trace_pair(model, guide, self._args, self._kwargs, max_plate_nesting=nesting)
         if nesting == NO_LIMIT and any(site.wants_enumeration for site in _all_sites(pair)):
-            # The draws are those of a pair that was known to ask.
-            self._put_back()
             self._drawn = enumerating(*self._plain, self._args, self._kwargs)
             return self.look()
         return pair
@@ -130,6 +131,11 @@ def _part(site: Site) -> Part:
     log_prob = (site if dim is None else site.unmasked()).log_prob
     plates = frozenset(plate.dim for plate in site.plates if plate.dim is not None)
     return Part(log_prob, site.places, plates, None if dim is None else site.places[dim])
+
+
+def _form_of(args: tuple, kwargs: Mapping[str, Any]) -> tuple:
+    named = [*enumerate(args), *kwargs.items()]
+    return tuple((name, type(value), getattr(value, "ndim", None)) for name, value in named)
 
 
 def _aside(model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None) -> Pair:

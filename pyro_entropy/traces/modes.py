@@ -59,20 +59,10 @@ def _evaluating(*fns: Callable) -> Iterator[None]:
 @contextmanager
 def keeping_random_state() -> Iterator[None]:
     """Leaves the generators as they were, so that what follows draws as it would without a look."""
-    put_back = random_state()
+    state = get_rng_state()
+    on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:
         yield
     finally:
-        put_back()
-
-
-def random_state() -> Callable[[], None]:
-    """What puts the generators back to where they are now."""
-    state = get_rng_state()
-    on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-
-    def put_back() -> None:
         set_rng_state(state)
         torch.cuda.set_rng_state_all(on_devices)
-
-    return put_back

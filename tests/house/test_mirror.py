@@ -44,7 +44,6 @@ HOST_NAMES = {
         "leaves_of",
         "common_shape",  # jax.numpy has a fast one
         "keeping_random_state",  # NumPyro's keys are arguments
-        "random_state",
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
     },
