@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from entropy_core.checks import expected
 from entropy_core.evaluation.names import plate_dims, variable_names
-from entropy_core.traces.plates import find_data_plate
+from entropy_core.traces.plates import SEVERAL_DATA_SETS, find_data_plate
 from entropy_core.traces.records import Plate, SiteTerms
 
 
@@ -127,8 +127,7 @@ def _data_plate(batches: Sequence[BatchDraws], name: str | None) -> str | None:
         raise ValueError(expected(what, "model", f"{found[0]} and {found[1]}"))
     plate = found[0] if found else name
     if plate is None and len(batches) > 1:
-        what = "one batch of all the data, which no plate of the model holds,"
-        raise ValueError(expected(what, "batches", "several"))
+        raise ValueError(SEVERAL_DATA_SETS)
     return plate
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from entropy_core.checks import expected
 from entropy_core.results.moments import LatentMoments, Moments, moments_of
-from entropy_core.results.seen import PlateSeen, SiteSeen, woven
+from entropy_core.results.seen import PlateSeen, SiteSeen, data_set_size, plates_of, woven
+from entropy_core.traces.plates import SEVERAL_DATA_SETS
 from entropy_core.traces.records import LatentTerms, SiteTerms, TraceTerms, part_of
 from entropy_core.traces.sums import ELBOTerms, decompose
 
@@ -51,15 +53,11 @@ class Accumulator:
         plate = particles[0].data_plate
         num_data = plate.size if plate else 1
         if self.num_data and not (plate and self.plates):
-            # Each batch would be a data set of its own, and their totals do not add up to one.
-            what = "one batch of all the data, which no plate of the model holds,"
-            raise ValueError(expected(what, "batches", "several"))
-        new = Accumulator(self.kl_epsilon, num_data, len(particles))
-        if plate:
-            full_size = plate.full_size if plate.full_size != plate.size else None
-            new.plates[plate.name] = PlateSeen(num_data, full_size)
+            raise ValueError(SEVERAL_DATA_SETS)
+        new = Accumulator(self.kl_epsilon, num_data, len(particles), plates=plates_of(plate))
         quantities = [_quantities(particle) for particle in particles]
-        keys, zero = woven_all([list(found) for found in quantities]), np.zeros(2)
+        keys: list[Key] = reduce(woven, map(list, quantities), [])
+        zero = np.zeros(2)
         # A draw without the site adds nothing.
         values = np.array([[found.get(key, zero) for key in keys] for found in quantities], float)
         new.moments = dict(zip(keys, moments_of(values, num_data), strict=True))
@@ -112,7 +110,7 @@ class Accumulator:
     @property
     def data_set_size(self) -> int:
         """The number of data points in all, 1 where no plate says what one is."""
-        return sum(plate.size for plate in self.plates.values()) or 1
+        return data_set_size(self.plates)
 
     @property
     def latents(self) -> dict[str, LatentMoments]:
@@ -146,15 +144,6 @@ class Accumulator:
         return bool(self.plates) and not site.in_data_plate
 
 
-def woven_all(orders: Sequence[Sequence[Key]]) -> list[Key]:
-    """All keys, in an order that keeps each one's where it can; see `woven`."""
-    merged: list[Key] = []
-    for order in orders:
-        if order != merged:
-            merged = woven(merged, order)
-    return merged
-
-
 def _merge(mine: dict[Any, Any], theirs: dict[Any, Any]) -> None:
     """Adds entries that have a `merge` of their own, or are sets."""
     order = woven(list(mine), list(theirs)) if theirs.keys() - mine.keys() else None
@@ -180,15 +169,13 @@ def _sites(particle: TraceTerms, num_particles: int) -> dict[Key, SiteSeen]:
 
 def _left_out(particles: Sequence[TraceTerms]) -> list[str]:
     """The sites that could not be treated, and which no sum of a draw holds."""
-    return [
-        name
-        for name, why in dict(pair for particle in particles for pair in particle.untreated).items()
-        if why != "deterministic"
-        and any(
-            name in dict(particle.untreated) and name not in [s.name for s in particle.sites]
-            for particle in particles
-        )
-    ]
+    found: dict[str, None] = {}
+    for particle in particles:
+        held = {site.name for site in particle.sites}
+        reasons = particle.untreated
+        left_out = (n for n, why in reasons if n not in held and why != "deterministic")
+        found |= dict.fromkeys(left_out)
+    return list(found)
 
 
 def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from entropy_core.checks import expected
-from entropy_core.results.seen import PlateSeen
+from entropy_core.results.seen import PlateSeen, data_set_size, plates_of
 from entropy_core.theory.claims import Evidence
 from entropy_core.theory.directions import Array
+from entropy_core.traces.plates import SEVERAL_DATA_SETS
 from entropy_core.traces.records import Plate
 
 
@@ -56,13 +57,10 @@ class MeanEvidence:
         """
         plate = draws[0].plate
         if self.num_data and not (plate and self._plates):
-            what = "one batch of all the data, which no plate of the model holds,"
-            raise ValueError(expected(what, "batches", "several"))
+            raise ValueError(SEVERAL_DATA_SETS)
         num_data = plate.size if plate else 1
-        if plate:
-            full_size = plate.full_size if plate.full_size != plate.size else None
-            seen = self._plates.setdefault(plate.name, PlateSeen())
-            seen.merge(PlateSeen(num_data, full_size))
+        for name, seen in plates_of(plate).items():
+            self._plates.setdefault(name, PlateSeen()).merge(seen)
         self.num_data += num_data
         self._sums = self._sums or [{} for _ in draws]
         for sums, draw in zip(self._sums, draws, strict=True):
@@ -85,8 +83,7 @@ class MeanEvidence:
         """
         if not self._sums:
             raise ValueError(expected("at least one batch", "batches", "none"))
-        size = sum(plate.size for plate in self._plates.values()) or 1
-        factors = np.array([1.0, 1.0 / size]) / self.num_data
+        factors = np.array([1.0, 1.0 / data_set_size(self._plates)]) / self.num_data
         means = [{key: factors @ parts for key, parts in sums.items()} for sums in self._sums]
         names = {kind: _names(means, kind) for kind in ("residuals", "base_measures")}
 

@@ -1,6 +1,6 @@
 """What a pass over the data has seen of its sites and plates, apart from their numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
@@ -29,7 +29,6 @@ class SiteSeen:
         entropy_methods: How its entropy was got.
         plates: The names of the plates around it.
         handler_scales: The scales of handlers around it.
-        scaled: Whether one of them is not 1, but for rounding.
         num_dims: The number of dimensions of a data point.
     """
 
@@ -43,7 +42,6 @@ class SiteSeen:
     entropy_methods: set[str] = field(default_factory=set)
     plates: set[str] = field(default_factory=set)
     handler_scales: set[str] = field(default_factory=set)
-    scaled: bool = False
     num_dims: set[int] = field(default_factory=set)
 
     @classmethod
@@ -67,7 +65,6 @@ class SiteSeen:
             entropy_methods={site.entropy_method},
             plates={", ".join(plate.name for plate in site.plates)},
             handler_scales={str(np.asarray(site.handler_scale)) if scaled else "1.0"},
-            scaled=scaled,
             num_dims={site.num_elements // data_plate.size} if data_plate and inside else set(),
         )
 
@@ -77,6 +74,11 @@ class SiteSeen:
             mine, theirs = getattr(self, name), getattr(other, name)
             # Not in place: a set may be that of another pass.
             setattr(self, name, mine + theirs if isinstance(mine, float) else mine | theirs)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a handler scales it, in some batch."""
+        return self.handler_scales != {"1.0"}
 
     @property
     def observed(self) -> float:
@@ -114,6 +116,19 @@ class PlateSeen:
         return self.full_size or self.seen
 
 
+def plates_of(plate: Plate | None) -> dict[str, PlateSeen]:
+    """What one batch says of the plate over data points, by its name."""
+    if plate is None:
+        return {}
+    full_size = plate.full_size if plate.full_size != plate.size else None
+    return {plate.name: PlateSeen(plate.size, full_size)}
+
+
+def data_set_size(plates: Mapping[str, PlateSeen]) -> int:
+    """The number of data points in all, 1 where no plate says what one is."""
+    return sum(plate.size for plate in plates.values()) or 1
+
+
 def woven(known: Sequence[T], new: Sequence[T]) -> list[T]:
     """Both sequences as one, in which each keeps its order where it can.
 
@@ -121,9 +136,9 @@ def woven(known: Sequence[T], new: Sequence[T]) -> list[T]:
         >>> woven(["z_0", "x_0"], ["z_0", "z_1", "x_0", "x_1"])
         ['z_0', 'z_1', 'x_0', 'x_1']
     """
-    merged, place = list(known or new), 0
-    if not known:
-        return merged
+    if not known or known == new:
+        return list(new)
+    merged, place = list(known), 0
     for entry in new:
         if entry in merged:
             place = merged.index(entry) + 1

@@ -5,6 +5,11 @@ from collections.abc import Sequence
 from entropy_core.checks import expected
 from entropy_core.traces.records import PARTICLES, Plate, SiteTerms
 
+# Without a data plate each batch would be a data set of its own, and their totals make up no one.
+SEVERAL_DATA_SETS = expected(
+    "one batch of all the data, which no plate of the model holds,", "batches", "several"
+)
+
 
 def find_data_plate(sites: Sequence[SiteTerms], name: str | None = None) -> Plate | None:
     """The plate over data points: of those around every observed site, the outermost one.

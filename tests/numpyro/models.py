@@ -81,3 +81,19 @@ def initial_params(model, guide, *args):
     """The parameters as the host draws them."""
     svi = SVI(model, guide, numpyro.optim.Adam(1e-3), Trace_ELBO())
     return jax.jit(lambda key: svi.get_params(svi.init(key, *args)))(jax.random.key(0))
+
+
+class Tied(dist.Normal):
+    """Draws with the noise of their data points, whichever batch these are in."""
+
+    pytree_data_fields = ("noise",)
+
+    def __init__(self, loc, scale, noise):
+        self.noise = noise
+        super().__init__(loc, scale)
+
+    def expand(self, batch_shape):
+        return Tied(*(jnp.broadcast_to(p, batch_shape) for p in (self.loc, self.scale, self.noise)))
+
+    def sample(self, key, sample_shape=()):
+        return self.loc + self.scale * self.noise

@@ -75,3 +75,17 @@ USER_MODELS = {
     "nested plates": (nested_model, nested_guide),
     "subsampled plate": (subsampled_model, subsampled_guide),
 }
+
+
+class Tied(dist.Normal):
+    """Draws with the noise of their data points, whichever batch these are in."""
+
+    def __init__(self, loc, scale, noise):
+        self.noise = noise
+        super().__init__(loc, scale)
+
+    def expand(self, batch_shape, _instance=None):
+        return Tied(*(part.expand(batch_shape) for part in (self.loc, self.scale, self.noise)))
+
+    def rsample(self, sample_shape=()):
+        return self.loc + self.scale * self.noise

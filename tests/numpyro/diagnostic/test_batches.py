@@ -12,6 +12,7 @@ from jax import random
 from numpyro import handlers
 
 from numpyro_entropy import EntropySumDiagnostic, explain_residuals
+from tests.numpyro.models import Tied
 from tests.support.helpers import IDENTITY, PARITY
 from tests.support.sums import assert_same_report
 
@@ -21,22 +22,6 @@ PARAMS = {
     "label_scale": jnp.array(2.0),
     "slope": jnp.array(0.4),
 }
-
-
-class Tied(dist.Normal):
-    """Draws with the noise of their data points, whichever batch these are in."""
-
-    pytree_data_fields = ("noise",)
-
-    def __init__(self, loc, scale, noise):
-        self.noise = noise
-        super().__init__(loc, scale)
-
-    def expand(self, batch_shape):
-        return Tied(*(jnp.broadcast_to(p, batch_shape) for p in (self.loc, self.scale, self.noise)))
-
-    def sample(self, key, sample_shape=()):
-        return self.loc + self.scale * self.noise
 
 
 def model(x, noise, y=None, mask=None):

@@ -11,24 +11,8 @@ from flax import nnx
 from numpyro import handlers
 from numpyro.contrib.module import flax_module, nnx_module
 
+from tests.numpyro.models import Tied
 from tests.support.styles import COLUMNS, WIDTH, Graph
-
-
-class Tied(dist.Normal):
-    """Draws with the noise of their data points, whichever batch these are in."""
-
-    pytree_data_fields = ("noise",)
-
-    def __init__(self, loc, scale, noise):
-        self.noise = noise
-        super().__init__(loc, scale)
-
-    def expand(self, batch_shape):
-        return Tied(*(jnp.broadcast_to(p, batch_shape) for p in (self.loc, self.scale, self.noise)))
-
-    def sample(self, key, sample_shape=()):
-        return self.loc + self.scale * self.noise
-
 
 FAMILIES = {
     "Normal": lambda a, b: dist.Normal(a, b),

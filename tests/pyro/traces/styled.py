@@ -7,23 +7,10 @@ import torch.nn.functional as F
 from pyro import poutine
 from torch import nn
 
+from tests.pyro.models import Tied
 from tests.support.styles import COLUMNS, WIDTH, Graph
 
 D64 = torch.float64
-
-
-class Tied(dist.Normal):
-    """Draws with the noise of their data points, whichever batch these are in."""
-
-    def __init__(self, loc, scale, noise):
-        self.noise = noise
-        super().__init__(loc, scale)
-
-    def expand(self, batch_shape, _instance=None):
-        return Tied(*(part.expand(batch_shape) for part in (self.loc, self.scale, self.noise)))
-
-    def rsample(self, sample_shape=()):
-        return self.loc + self.scale * self.noise
 
 
 def tensor(value):
