@@ -11,7 +11,7 @@ from entropy_core.results.seen import PlateSeen, data_set_size, plates_of
 from entropy_core.theory.claims import Evidence
 from entropy_core.theory.directions import Array
 from entropy_core.traces.plates import SEVERAL_DATA_SETS
-from entropy_core.traces.records import Plate
+from entropy_core.traces.records import FACTORS, Plate, SiteTerms
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class MeanEvidence:
         self._untreated: dict[str, str] = {}
         self._plates: dict[str, PlateSeen] = {}
         self.num_data = 0
+
+    @property
+    def num_draws(self) -> int:
+        """The number of draws for each data point."""
+        return len(self._sums)
 
     def add(self, draws: Sequence[BatchEvidence]) -> None:
         """Takes in the draws for a batch.
@@ -101,6 +106,12 @@ class MeanEvidence:
             )
             for mean in means
         ]
+
+
+def without_claim(records: Iterable[SiteTerms]) -> list[tuple[str, str]]:
+    """The factors, with the reason why the theorem claims nothing of them."""
+    why = "a factor has no distribution, and so no entropy"
+    return [(record.name, why) for record in records if record.role in FACTORS]
 
 
 def _names(means: Iterable[Mapping[tuple[str, str], Any]], kind: str) -> list[str]:

@@ -11,7 +11,7 @@ parametrisation: the arithmetic is NumPy's, the Jacobian comes from either backe
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -20,13 +20,7 @@ from numpy.typing import NDArray
 
 from entropy_core.theory.directions import Array, Direction, search
 from entropy_core.theory.linearised import Linearised
-
-Verdict = Literal["holds", "not converged", "no claim"]
-
-# What counts as zero, in nats per data point.
-TOLERANCE = 1e-3
-# What is within so many Monte-Carlo standard errors of zero may be zero.
-STANDARD_ERRORS = 3.0
+from entropy_core.theory.verdicts import LEVEL, LOOKS, TOO_FEW, Judgement, Verdict, interval, judge
 
 
 class SiteClaim(NamedTuple):
@@ -41,9 +35,13 @@ class SiteClaim(NamedTuple):
         base_measure: `E_q[log h] - E_q E_p[log h]` where the base measure `h` is not constant.
         misfit: `|eta - J beta| / |eta|`, 0 where the theorem's direction exists, NaN where there
             is nothing to look for.
-        verdict: `"holds"` where no part is beyond the tolerance and three of its standard errors,
-            `"not converged"` where only the gradient is, `"no claim"` elsewhere.
+        verdict: On the residual: `"holds"` where it is surely below the tolerance,
+            `"not converged"` where it is surely above, and is the gradient along a direction,
+            `"no claim"` where no direction says that it vanishes, `"not decided"` where the draws,
+            or the data points, do not tell. All verdicts are right together with probability
+            `1 - LEVEL`, as far as draws go.
         reason: Why, in words.
+        needed_draws: About how many draws would decide; NaN where that is unknown, or not needed.
     """
 
     sites: tuple[str, ...]
@@ -55,6 +53,12 @@ class SiteClaim(NamedTuple):
     misfit: float
     verdict: Verdict
     reason: str
+    needed_draws: float = np.nan
+
+    @property
+    def judgement(self) -> Judgement:
+        """The verdict alone."""
+        return Judgement(self.verdict, self.reason, self.needed_draws)
 
 
 class Evidence(NamedTuple):
@@ -90,15 +94,27 @@ def claims_group(claims: Sequence[SiteClaim]) -> xr.Dataset:
     )
 
 
-def explain(
-    at: Linearised, draws: Sequence[Evidence], *, tolerance: float, solved: float
-) -> list[SiteClaim]:
-    """The claim of the theorem for each site, or for sites that share parameters together.
+class Found(NamedTuple):
+    """The directions of a pair, for sites alone, for scaled latents, and for sites together."""
+
+    own: Mapping[str, Direction]
+    scaled: Mapping[str, Direction]
+    groups: Sequence[Direction]
+    solved: float
+
+    def of(self, name: str) -> Direction | None:
+        """The best direction for a site, `None` where there was nothing to look for."""
+        candidates = [d for d in (self.own.get(name), self.scaled.get(name)) if d is not None]
+        best = min(candidates, key=lambda d: d.misfit, default=None)
+        together = [g for g in self.groups if name in g.sites and g.misfit <= self.solved]
+        return together[0] if together and (best is None or best.misfit > self.solved) else best
+
+
+def find_directions(at: Linearised, *, solved: float) -> Found:
+    """Looks for the theorem's direction of each site, and of sites that share parameters.
 
     Args:
         at: The model and guide.
-        draws: What all data say, for each draw.
-        tolerance: What counts as zero, in nats per data point.
         solved: The relative misfit below which a direction counts as found.
     """
     touched = {name: np.abs(at.jacobian.vjp(eta)) > 0 for name, eta in at.natural.items()}
@@ -109,6 +125,20 @@ def explain(
         for group in _sharing({name: touched[name] for name in own})
     ]
     search(at.jacobian, at.arrays, [*own.values(), *scaled.values(), *groups], solved)
+    return Found(own, scaled, groups, solved)
+
+
+def explain(
+    at: Linearised, found: Found, draws: Sequence[Evidence], *, tolerance: float
+) -> list[SiteClaim]:
+    """The claim of the theorem for each site, or for sites that share parameters together.
+
+    Args:
+        at: The model and guide.
+        found: Its directions.
+        draws: What all data say, for each draw.
+        tolerance: What counts as zero, in nats per data point.
+    """
     # Without them the ELBO is another one, and so are its gradient and its stationary points.
     residuals, reasons = draws[0].residuals, draws[0].untreated
     missing = [name for name in at.sites if name not in residuals]
@@ -117,7 +147,7 @@ def explain(
     undrawn = [name for name in missing if name not in reasons]
     partial = f"the ELBO leaves out {', '.join(left_out)}" if left_out else ""
     partial = partial or (f"some draws lack {', '.join(undrawn)}" if undrawn else "")
-    claims: list[SiteClaim] = []
+    claims: dict[tuple[str, ...], SiteClaim | Direction | None] = {}
     done: set[str] = set()
     # A factor of the guide has a residual and is no site of the model.
     for name in dict.fromkeys([*at.sites, *residuals]):
@@ -125,20 +155,21 @@ def explain(
             continue
         untreated = reasons.get(name, partial)
         if untreated:
-            found, error = _mean([e.residuals.get(name, np.nan) for e in draws])
-            numbers = (found, error, 0.0, found, 0.0, np.nan)
-            claims.append(SiteClaim((name,), *numbers, "no claim", untreated))
+            rest = interval(np.array([e.residuals.get(name, np.nan) for e in draws]), LEVEL)
+            numbers = (rest.mean, rest.mcse, 0.0, rest.mean, 0.0, np.nan)
+            claims[name,] = SiteClaim((name,), *numbers, "no claim", untreated)
             continue
-        candidates = [d for d in (own.get(name), scaled.get(name)) if d is not None]
-        together = [g for g in groups if name in g.sites and g.misfit <= solved]
-        best = min(candidates, key=lambda d: d.misfit, default=None)
-        if (best is None or best.misfit > solved) and together:
-            best = together[0]
-        sites = best.sites if best else (name,)
+        direction = found.of(name)
+        sites = direction.sites if direction else (name,)
         done.update(sites)
-        reason = at.reasons.get(name, "" if best else "no parameter that could be scaled")
-        claims.append(_judge(best, sites, draws, tolerance, reason))
-    return claims
+        claims[sites] = direction
+    level = LEVEL / LOOKS / max(1, sum(not isinstance(c, SiteClaim) for c in claims.values()))
+    return [
+        claim
+        if isinstance(claim, SiteClaim)
+        else _claim(claim, sites, draws, tolerance, level, found.solved, at.reasons)
+        for sites, claim in claims.items()
+    ]
 
 
 def _sharing(touched: Mapping[str, NDArray[np.bool_]]) -> list[tuple[str, ...]]:
@@ -150,43 +181,36 @@ def _sharing(touched: Mapping[str, NDArray[np.bool_]]) -> list[tuple[str, ...]]:
     return [tuple(name for name in touched if name in g) for g in groups if len(g) > 1]
 
 
-def _judge(
+def _claim(
     direction: Direction | None,
     sites: tuple[str, ...],
     draws: Sequence[Evidence],
     tolerance: float,
-    reason: str,
+    level: float,
+    solved: float,
+    reasons: Mapping[str, str],
 ) -> SiteClaim:
     residuals = np.array([sum(e.residuals[name] for name in sites) for e in draws])
     measures = np.array([sum(e.base_measures.get(name, 0.0) for name in sites) for e in draws])
-    parts, misfit = np.zeros(len(draws)), np.nan
+    parts, misfit, exists = np.zeros(len(draws)), np.nan, False
+    reason = "no parameter that could be scaled"
+    if direction is not None:
+        misfit, exists = direction.misfit, direction.misfit <= solved
+        reason = f"no direction of the parameters scales it alone (misfit {misfit:.2g})"
+        reason = reason if direction.is_complete else TOO_FEW
     if direction is not None and direction.beta is not None:
         parts = np.array([e.gradient @ direction.beta for e in draws]) / direction.power
-        misfit = direction.misfit
-    (residual, mcse), (part, _), (base_measure, _) = map(_mean, (residuals, parts, measures))
-    rests = residuals - parts - measures
-    rest, _ = _mean(rests)
-    verdict: Verdict = "no claim"
-    if _beyond(measures, tolerance):
-        reason = f"its base measure is not constant and adds {base_measure:+.2g} nats"
-    elif _beyond(rests, tolerance):
-        reason = reason or f"no direction of the parameters scales it alone (misfit {misfit:.2g})"
-    elif _beyond(parts, tolerance):
-        verdict, reason = "not converged", "the ELBO has a gradient along the site's direction"
-    else:
-        verdict, reason = "holds", "the residual is zero, and the gradient along the direction"
-        if direction is None:
-            reason = "the residual is zero, though no direction says that it must be"
-    return SiteClaim(sites, residual, mcse, part, rest, base_measure, misfit, verdict, reason)
-
-
-def _mean(values: Sequence[float] | Array) -> tuple[float, float]:
-    """The mean over draws, and its standard error."""
-    values = np.asarray(values)
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return float(values.mean()), float(error)
-
-
-def _beyond(values: Array, tolerance: float) -> bool:
-    mean, error = _mean(values)
-    return abs(mean) > max(tolerance, 0.0 if np.isnan(error) else STANDARD_ERRORS * error)
+    judgement = judge(
+        direction if exists else None,
+        residuals,
+        parts,
+        measures,
+        tolerance=tolerance,
+        level=level,
+        reason=reasons.get(sites[0], reason),
+    )
+    residual = interval(residuals, level)
+    part, measure = float(parts.mean()), float(measures.mean())
+    rest = residual.mean - part - measure
+    numbers = (residual.mean, residual.mcse, part, rest, measure, misfit)
+    return SiteClaim(sites, *numbers, *judgement)

@@ -6,20 +6,25 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lstsq
 from scipy.sparse import coo_array, csc_array, hstack
-from scipy.sparse.linalg import LinearOperator, lsmr
+from tqdm.auto import tqdm
 
 Array = NDArray[np.float64]
 
-# Beyond them a stage's Jacobian is not written down: it is then 64 MB.
-MAX_COLUMNS, MAX_ROWS = 2000, 4000
+# Beyond so many columns nothing is searched; of the entries of a distribution's parameters so many
+# are looked at.
+MAX_COLUMNS, MAX_ROWS = 1000, 4000
+# So many products are taken at once, of so many numbers.
+MAX_WIDTH, MAX_NUMBERS = 256, 2**22
 # The longest vectors whose entries are searched first, and by how much each stage's are longer:
 # biases and rows of small nets come in the first one, and few stages reach any width.
 FIRST_LENGTH, GROWTH = 64, 4
 # Columns below it, relative to the largest one, are combinations of others but for rounding.
 RANK = 1e-12
-# For a search over all parameters; each product costs two passes over the net.
-MAX_PRODUCTS = 1000
+
+# Seconds before a progress bar is shown.
+DELAY = 5
 
 # Places among the parameters, and what a direction adds there.
 _Column = tuple[NDArray[np.integer], Array]
@@ -29,13 +34,16 @@ class Jacobian(NamedTuple):
     """The derivatives of `R` rows of distribution parameters by `P` parameters, as products.
 
     Args:
-        jvp: From a direction of the parameters, `(P,)`, to the change of the rows, `(R,)`.
+        jvp: From directions of the parameters, `(P, C)`, to the changes of the rows, `(R, C)`.
         vjp: From weights of the rows, `(R,)`, to a gradient, `(P,)`.
+        second: From a direction of the parameters, `(P,)`, to the second derivative of the rows
+            along it, `(R,)`.
         num_rows: `R`.
     """
 
     jvp: Callable[[Array], Array]
     vjp: Callable[[Array], Array]
+    second: Callable[[Array], Array]
     num_rows: int
 
 
@@ -47,6 +55,11 @@ class Direction:
         sites: The sites whose residuals it explains.
         target: The change of the rows, `(R,)`.
         power: The divisor of the ELBO's derivative along it.
+        beta: The direction, `(P,)`.
+        misfit: What is left of the target, relative to it.
+        is_complete: Whether there were rows enough for all that is searched.
+        curvature: The second derivative along `beta` relative to the first: a scaling by a part `s`
+            is one by `s + curvature s^2 / 2`.
     """
 
     sites: tuple[str, ...]
@@ -54,6 +67,8 @@ class Direction:
     power: float = 1.0
     beta: Array | None = None
     misfit: float = np.inf
+    is_complete: bool = True
+    curvature: float = 0.0
 
 
 def search(
@@ -62,45 +77,64 @@ def search(
     """Looks for directions by least squares, in ever larger spaces, until each is found.
 
     Shifts and scalings of whole arrays come first, then entries of vectors such as biases and
-    scalings of rows and columns of matrices, the short ones first, and all parameters at last: a
+    scalings of rows and columns of matrices, the short ones first, and all entries at last: a
     search over all weights is ill-conditioned. A space is left out where the rows are fewer than
     twice its dimensions, since any target could be reached there.
 
     Args:
         jacobian: The derivatives.
         arrays: The parameters, in the order of the directions.
-        wanted: The directions; `beta` and `misfit` are set.
+        wanted: The directions; all fields but the first three are set.
         solved: The relative misfit below which a direction counts as found.
     """
     seen = np.abs(jacobian.vjp(np.random.default_rng(0).standard_normal(jacobian.num_rows))) > 0
+    num_seen = int(seen.sum())
     basis: csc_array | None = None
     products = np.zeros((jacobian.num_rows, 0))
-    for columns in _stages(arrays):
-        open_ = [w for w in wanted if w.misfit > solved]
+    for columns in _stages(arrays, seen):
+        known = [set(w.sites) for w in wanted if w.misfit <= solved]
+        # Sites that only have a direction together are not looked at alone any longer.
+        open_ = [w for w in wanted if not any(sites >= set(w.sites) for sites in known)]
         if not open_:
-            return
-        columns = columns[:, _moves(columns, seen)]
-        known = products.shape[1]
-        basis = columns if basis is None else csc_array(hstack([basis, columns]))
-        if basis.shape[1] > min(MAX_COLUMNS, jacobian.num_rows // 2):
             break
-        found = [jacobian.jvp(basis[:, [j]].toarray()[:, 0]) for j in range(known, basis.shape[1])]
-        products = np.column_stack([products, *found])
-        norms = np.linalg.norm(products, axis=0)
-        used = norms > 0
-        targets = np.column_stack([w.target for w in open_])
-        solution, *_ = np.linalg.lstsq(products[:, used] / norms[used], targets, rcond=RANK)
-        fitted = (products[:, used] / norms[used]) @ solution
-        for i, direction in enumerate(open_):
-            misfit = np.linalg.norm(fitted[:, i] - targets[:, i]) / np.linalg.norm(targets[:, i])
-            if misfit < direction.misfit:
-                coefficients = np.zeros(len(norms))
-                coefficients[used] = solution[:, i] / norms[used]
-                direction.beta, direction.misfit = basis @ coefficients, float(misfit)
-    num_seen = int(seen.sum())
-    if 2 * num_seen <= jacobian.num_rows:
-        for direction in (w for w in wanted if w.misfit > solved):
-            _search_all(jacobian, len(seen), direction)
+        columns = columns[:, _moves(columns, seen)]
+        basis = columns if basis is None else csc_array(hstack([basis, columns]))
+        too_few = 2 * min(basis.shape[1], num_seen) > jacobian.num_rows
+        if too_few or basis.shape[1] > MAX_COLUMNS:
+            for direction in open_:
+                direction.is_complete = not too_few
+            break
+        products = np.column_stack([products, *_products(jacobian, columns)])
+        _fit(basis, products, open_)
+    for direction in wanted:
+        if direction.beta is not None and direction.misfit <= solved:
+            change = jacobian.second(direction.beta) @ direction.target
+            direction.curvature = float(change / (direction.target @ direction.target))
+
+
+def _products(jacobian: Jacobian, columns: csc_array) -> Iterator[Array]:
+    size, num_columns = columns.shape
+    width = min(MAX_WIDTH, max(1, MAX_NUMBERS // (size + jacobian.num_rows)))
+    starts = range(0, num_columns, width)
+    for start in tqdm(starts, desc="directions", delay=DELAY, leave=False):
+        yield jacobian.jvp(columns[:, start : start + width].toarray())
+
+
+def _fit(basis: csc_array, products: Array, wanted: Sequence[Direction]) -> None:
+    """Takes the best directions of a space, where they are better than those before."""
+    norms = np.linalg.norm(products, axis=0)
+    used = norms > 0
+    if not used.any():
+        return
+    targets = np.column_stack([w.target for w in wanted])
+    scaled = products[:, used] / norms[used]
+    solution = lstsq(scaled, targets, cond=RANK, lapack_driver="gelsd")[0]
+    misfits = np.linalg.norm(scaled @ solution - targets, axis=0) / np.linalg.norm(targets, axis=0)
+    for i, (direction, misfit) in enumerate(zip(wanted, misfits, strict=True)):
+        if misfit < direction.misfit:
+            coefficients = np.zeros(len(norms))
+            coefficients[used] = solution[:, i] / norms[used]
+            direction.beta, direction.misfit = basis @ coefficients, float(misfit)
 
 
 def solved_misfit(eps: float) -> float:
@@ -122,7 +156,7 @@ def sampled_rows(size: int) -> NDArray[np.integer]:
     return np.sort(np.random.default_rng(0).choice(size, MAX_ROWS, replace=False))
 
 
-def _stages(arrays: Mapping[str, Array]) -> Iterator[csc_array]:
+def _stages(arrays: Mapping[str, Array], seen: NDArray[np.bool_]) -> Iterator[csc_array]:
     """Directions to search along, ever more of them; each yields those that are new."""
     offsets = np.cumsum([0, *(array.size for array in arrays.values())])
     whole: list[_Column] = []
@@ -151,6 +185,9 @@ def _stages(arrays: Mapping[str, Array]) -> Iterator[csc_array]:
         largest *= GROWTH
         if stage:
             yield _sparse(stage, size)
+    # Where they are many, nobody searches them.
+    places = np.flatnonzero(seen)[: MAX_COLUMNS + 1]
+    yield _sparse([(places[[i]], np.ones(1)) for i in range(len(places))], size)
 
 
 def _sparse(columns: list[_Column], size: int) -> csc_array:
@@ -162,14 +199,3 @@ def _sparse(columns: list[_Column], size: int) -> csc_array:
 
 def _moves(columns: csc_array, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (abs(columns).T @ seen.astype(float)) > 0
-
-
-def _search_all(jacobian: Jacobian, num_params: int, direction: Direction) -> None:
-    shape = (jacobian.num_rows, num_params)
-    operator = LinearOperator(shape, matvec=jacobian.jvp, rmatvec=jacobian.vjp, dtype=np.float64)
-    beta = lsmr(operator, direction.target, atol=RANK, btol=RANK, maxiter=MAX_PRODUCTS)[0]
-    misfit = np.linalg.norm(jacobian.jvp(beta) - direction.target) / np.linalg.norm(
-        direction.target
-    )
-    if misfit < direction.misfit:
-        direction.beta, direction.misfit = beta, float(misfit)

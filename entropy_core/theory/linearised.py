@@ -21,6 +21,7 @@ class Linearised(NamedTuple):
             the guide's draws are scaled about the prior's mean and the site's children undo it,
             and the divisor of the ELBO's derivative along it.
         reasons: Why there is nothing to look for, by site.
+        num_rows: The number of rows of each site.
     """
 
     sites: Sequence[str]
@@ -29,6 +30,7 @@ class Linearised(NamedTuple):
     natural: Mapping[str, Array]
     rescaling: Mapping[str, tuple[Array, float]]
     reasons: Mapping[str, str]
+    num_rows: Mapping[str, int]
 
 
 def stacked(parts: Sequence[Linearised]) -> Linearised:
@@ -53,8 +55,12 @@ def stacked(parts: Sequence[Linearised]) -> Linearised:
     lengths = [part.jacobian.num_rows for part in parts]
     ends = np.cumsum(lengths)
 
-    def jvp(direction: Array) -> Array:
-        changes = [p.jacobian.jvp(direction[w]) for p, w in zip(parts, places, strict=True)]
+    def jvp(directions: Array) -> Array:
+        changes = [p.jacobian.jvp(directions[w]) for p, w in zip(parts, places, strict=True)]
+        return np.concatenate(changes)
+
+    def second(direction: Array) -> Array:
+        changes = [p.jacobian.second(direction[w]) for p, w in zip(parts, places, strict=True)]
         return np.concatenate(changes)
 
     def vjp(weights: Array) -> Array:
@@ -79,5 +85,9 @@ def stacked(parts: Sequence[Linearised]) -> Linearised:
         if all(name in part.rescaling for part in having) and len(powers) == 1:
             changes = [part.rescaling.get(name, (None,))[0] for part in parts]
             rescaling[name] = rows_of(changes), powers.pop()
-    jacobian = Jacobian(jvp, vjp, int(ends[-1]))
-    return Linearised(sites, arrays, jacobian, natural, rescaling, reasons)
+    jacobian = Jacobian(jvp, vjp, second, int(ends[-1]))
+    num_rows: dict[str, int] = {}
+    for part in parts:
+        for name, num in part.num_rows.items():
+            num_rows[name] = num_rows.get(name, 0) + num
+    return Linearised(sites, arrays, jacobian, natural, rescaling, reasons, num_rows)

@@ -3,6 +3,10 @@
 A direction of the theorem scales the natural parameters of one site and leaves all other rows as
 they are. For a fixed normal or Laplace prior it scales the latents in the guide instead, and undoes
 that in the children of the site.
+
+A distribution of no known family is seen through its density: `log p(v) - log p(v')` at some pairs
+of values. Wherever its class keeps its parameters, these rows move where the distribution does, and
+they are scaled as natural parameters are, since `eta . (T(v) - T(v'))` is linear in them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +24,12 @@ class RowReader(NamedTuple):
 
     Args:
         natural: The natural parameters of a distribution, `scaled` and `kept`, or `None`.
-        parameters: The arrays that make a distribution what it is.
+        densities: Differences of log-densities at some values of a distribution, or `None` where
+            it has no density.
+        parameters: The arrays that make such a distribution what it is.
         location_and_scale: Those of a normal distribution, `None` of any other.
+        is_drawn: Whether a site of the guide has draws with derivatives that are no points.
+        moving: What moves where the distribution of a site of the guide does.
         centre_and_power: The mean of a normal or Laplace distribution, and the exponent of the
             deviation in its density; `None` of any other.
         name: The name of a distribution, without what is wrapped around it.
@@ -30,8 +38,11 @@ class RowReader(NamedTuple):
     """
 
     natural: Callable[[Any], Any]
+    densities: Callable[[Any], Sequence[Any] | None]
     parameters: Callable[[Any], Sequence[Any]]
     location_and_scale: Callable[[Any], tuple[Any, Any] | None]
+    is_drawn: Callable[[Any], bool]
+    moving: Callable[[Any], Any]
     centre_and_power: Callable[[Any], tuple[Any, float] | None]
     name: Callable[[Any], str]
     flat: Callable[[Any, Any], Any]
@@ -63,18 +74,34 @@ def read_rows(
 
     for name, site in model_sites.items():
         natural = reader.natural(site.fn)
-        if natural is None:
-            add("kept", name, reader.parameters(site.fn))
-        else:
+        densities = reader.densities(site.fn) if natural is None else None
+        if natural is not None:
             add("natural", name, natural.scaled)
             add("kept", name, natural.kept)
+        elif densities is not None:
+            add("natural", name, densities)
+            add("kept", name, ())
+        else:
+            add("kept", name, reader.parameters(site.fn))
     for name, site in guide_sites.items():
         normal = reader.location_and_scale(site.fn)
-        if normal is None:
-            add("kept guide", name, reader.parameters(site.fn))
-        else:
+        if normal is not None:
             add("guide", name, normal)
+        elif reader.is_drawn(site):
+            add("guide", name, (site.value,))
+        else:
+            add("kept guide", name, (reader.moving(site),))
     return rows
+
+
+def rows_by_site(slices: Slices) -> dict[str, int]:
+    """The number of rows of each site, of the model or of the guide, which has fewer."""
+    found: dict[str, int] = {}
+    for (_, name), where in slices.items():
+        num = where.stop - where.start
+        if num:
+            found[name] = min(num, found.get(name, num))
+    return found
 
 
 def natural_targets(
@@ -92,13 +119,46 @@ def natural_targets(
     return targets, reasons
 
 
-def rescalings(
+class Scaled(NamedTuple):
+    """A latent under a fixed normal or Laplace prior, whose draws could be scaled about its mean.
+
+    Args:
+        change: The draws less the mean.
+        parts: What the scaling does to the guide's own rows, in parts.
+    """
+
+    change: Any
+    parts: list[Any]
+
+
+def scaled_latents(
     model_sites: Mapping[str, Any],
     guide_sites: Mapping[str, Any],
     slices: Slices,
     reader: RowReader,
+) -> tuple[dict[str, Scaled], dict[str, float]]:
+    """The latents that could be scaled, and the divisors of the ELBO's derivative along it."""
+    scaled, powers = {}, {}
+    for name, site in guide_sites.items():
+        prior = reader.centre_and_power(model_sites[name].fn) if name in model_sites else None
+        if prior is None or ("guide", name) not in slices:
+            continue
+        z, (centre, power) = site.value, prior
+        if np.broadcast_shapes(centre.shape, z.shape) != tuple(z.shape):
+            # As the prior of a component, which has a centre for each value of another site.
+            continue
+        normal = reader.location_and_scale(site.fn)
+        loc, *scale = (z,) if normal is None else normal
+        parts = [reader.flat(loc - centre, loc), *(reader.flat(s, s) for s in scale)]
+        scaled[name], powers[name] = Scaled(z - centre, parts), power
+    return scaled, powers
+
+
+def rescalings(
+    scaled: Mapping[str, Scaled],
+    powers: Mapping[str, float],
+    slices: Slices,
     *,
-    draws: Mapping[str, Any],
     push: Callable[[str, Any], Array],
     depends: Callable[[slice], bool],
     to_numpy: Callable[[Any], Array],
@@ -108,11 +168,9 @@ def rescalings(
     Its children undo it: their rows are to stay, so that the parameters must move the other way.
 
     Args:
-        model_sites: The sites of the model.
-        guide_sites: Those of the guide.
-        slices: Where the rows of each are.
-        reader: What rows ask of the host.
-        draws: The draws of the guide that have derivatives.
+        scaled: The latents that could be scaled.
+        powers: The divisor of the ELBO's derivative along it, for each.
+        slices: Where the rows of each site are.
         push: The change of the rows where the draw of a site changes.
         depends: Whether some rows depend on any of the draws.
         to_numpy: An array as NumPy's.
@@ -122,26 +180,15 @@ def rescalings(
         divisor of the ELBO's derivative along it.
     """
     found = {}
-    for name, z in draws.items():
-        if name not in model_sites or ("guide", name) not in slices:
-            continue
-        prior = reader.centre_and_power(model_sites[name].fn)
-        if prior is None:
-            continue
+    for name, (change, parts) in scaled.items():
         own = slice(slices["natural", name].start, slices["kept", name].stop)
         if depends(own):
             continue
-        centre, power = prior
-        if np.broadcast_shapes(centre.shape, z.shape) != tuple(z.shape):
-            # As the prior of a component, which has a centre for each value of another site.
-            continue
-        target = -push(name, z - centre)
+        target = -push(name, change)
         for (role, _), where in slices.items():
             if role == "guide":
                 target[where] = 0
         target[own] = 0
-        loc, scale = reader.location_and_scale(guide_sites[name].fn) or (z, z)
-        scaled = reader.flat(loc - centre, loc), reader.flat(scale, scale)
-        target[slices["guide", name]] = np.concatenate([to_numpy(part) for part in scaled])
-        found[name] = target, power
+        target[slices["guide", name]] = np.concatenate([to_numpy(part) for part in parts])
+        found[name] = target, powers[name]
     return found

@@ -1,29 +1,29 @@
 """What the theorem claims for each site of a NumPyro model: the derivatives that it asks for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import random
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from entropy_core.arguments import Arguments
-from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.results.evidence import BatchEvidence, MeanEvidence
-from entropy_core.theory.claims import TOLERANCE, SiteClaim, explain
-from entropy_core.theory.directions import solved_misfit
-from entropy_core.theory.linearised import Linearised, stacked
+from entropy_core.checks import check_number, expected
+from entropy_core.results.evidence import BatchEvidence, without_claim
+from entropy_core.results.explanation import BaseExplanation, is_part, pieces, shown
+from entropy_core.theory.claims import SiteClaim
+from entropy_core.theory.verdicts import TOLERANCE
 from entropy_core.traces.plates import find_data_plate
-from entropy_core.traces.records import Plate, mean_or_total, part_of
+from entropy_core.traces.records import Plate, joined, mean_or_total, part_of
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import split_elbo_terms
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.diagnostic.linearised import float_params, linearise
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments, compiled
+from numpyro_entropy.traces.batches import checked_arguments
 from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import check_reparameterised, pair_shapes
@@ -38,7 +38,8 @@ def explain_residuals(
     batches: Array | np.ndarray | Iterable,
     *,
     batch_size: int = 1000,
-    num_particles: int = 1,
+    num_particles: int = 10,
+    max_particles: int | None = None,
     tolerance: float = TOLERANCE,
     data_plate: str | None = None,
 ) -> list[SiteClaim]:
@@ -47,9 +48,10 @@ def explain_residuals(
     The residual `r_s = E_q[log p_s] + H[p_s]` of a site is the derivative of the ELBO along a
     direction of the parameters that scales the site's natural parameters and moves nothing else,
     where there is one (Damm et al. 2023, Theorems 1 to 3; Luecke 2022). That direction is looked
-    for numerically at the draws of the first batch, in any parametrisation; for a fixed normal or
+    for numerically at the draws of the first batches, in any parametrisation; for a fixed normal or
     Laplace prior it scales the latents in the guide and undoes that in their children. The claim is
-    about a stationary point of the ELBO on these data.
+    about a stationary point of the ELBO on these data, and the verdict about the residual: see
+    `SiteClaim`.
 
     Args:
         rng_key: The key for the draws.
@@ -58,10 +60,11 @@ def explain_residuals(
         guide: The guide, with draws that are reparameterised or enumerated.
         batches: An array whose first dimension is that of the data points, or an iterable of
             batches: arrays, or the arguments of model and guide: a tuple, a
-            dictionary of those by name, or a tuple of both. The first one needs more
-            data points than a site's direction has parameters.
+            dictionary of those by name, or a tuple of both.
         batch_size: How many data points to look at together, where `batches` is an array.
         num_particles: The number of draws from the guide for each data point.
+        max_particles: How many there may be where verdicts need more: another pass over the data
+            takes them, unless `batches` is an iterator. The default is five times as many.
         tolerance: What counts as zero, in nats per data point.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
@@ -71,7 +74,8 @@ def explain_residuals(
 
     Raises:
         ValueError: If there is no batch, a batch has NaN or infinite entries, a number is not
-            positive, `params` are not complete, or the guide lacks a latent site of the model that
+            positive, `max_particles` is below `num_particles`, `params` are not complete, or the
+            guide lacks a latent site of the model that
             is not enumerated.
         NotImplementedError: If a site of the guide has neither reparameterised draws nor all its
             values.
@@ -86,61 +90,88 @@ def explain_residuals(
         x not converged
     """
     check_number(tolerance, "tolerance")
-    check_positive_int(num_particles, "num_particles")
-    explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
-    with evaluating(model, guide):
-        calls = checked_arguments(params, model, guide, batches, batch_size)
-        for i, call in enumerate(calls):
-            explanation.add(random.fold_in(rng_key, i), params, call)
-    return explanation.claims(tolerance)
+    explanation = Explanation(
+        model,
+        guide,
+        num_particles=num_particles,
+        max_particles=max_particles,
+        data_plate=data_plate,
+        is_part=is_part(batches, batch_size),
+    )
+    explanation.look(rng_key, params, batches, batch_size)
+    return explanation.decided(rng_key, params, batches, batch_size, tolerance)
 
 
-class Explanation:
-    """Collects batch by batch what `explain_residuals` tells; its arguments are explained there."""
+class Explanation(BaseExplanation):
+    """Collects batch by batch what `explain_residuals` tells; its arguments are explained there.
+
+    Args:
+        is_part: Whether a batch is a part of one array: then directions may be looked for at fewer
+            rows of it.
+    """
 
     def __init__(
-        self, model: Callable, guide: Callable, *, num_particles: int, data_plate: str | None
+        self,
+        model: Callable,
+        guide: Callable,
+        *,
+        num_particles: int,
+        max_particles: int | None,
+        data_plate: str | None,
+        is_part: bool,
     ) -> None:
+        super().__init__(num_particles, max_particles)
         self.model, self.guide = model, guide
-        self.num_particles, self.data_plate = num_particles, data_plate
-        self._at: list[Linearised] = []
-        self._known: set[str] = set()
-        self._evidence = MeanEvidence()
+        self.data_plate, self.is_part = data_plate, is_part
         self._compiled = compiled(self._trace_and_read)
+
+    def look(
+        self,
+        rng_key: Array,
+        params: Params,
+        batches: Array | np.ndarray | Iterable,
+        batch_size: int,
+    ) -> None:
+        """Passes once over the data."""
+        with evaluating(self.model, self.guide):
+            calls = checked_arguments(params, self.model, self.guide, batches, batch_size)
+            for i, call in enumerate(shown(calls)):
+                self.add(random.fold_in(rng_key, i), params, call)
+
+    def decided(
+        self,
+        rng_key: Array,
+        params: Params,
+        batches: Array | np.ndarray | Iterable,
+        batch_size: int,
+        tolerance: float,
+    ) -> list[SiteClaim]:
+        """The claims, after another pass where that may decide what is open."""
+        if not isinstance(batches, Iterator) and self.more_draws(tolerance):
+            # Other draws than those of the first pass.
+            self.look(random.split(rng_key)[1], params, batches, batch_size)
+        return self.claims(tolerance)
 
     def add(self, rng_key: Array, params: Params, call: Arguments) -> None:
         """Takes in a batch.
-
-        The first one, and each one with sites or parameters that none before has had, decides at
-        which draws directions are looked for.
 
         Raises:
             ValueError: If there are no parameters, or not all that the batch asks for.
         """
         keys = random.split(rng_key, self.num_particles)
-        found = [jax.device_get(self._compiled(key, params, call)) for key in keys]
-        floats = float_params(params)
+        draws = [jax.device_get(self._compiled(key, params, call)) for key in keys]
+        floats = jax.tree.leaves(float_params(params))
         if not floats:
             what = "parameters that can be trained"
             raise ValueError(expected(what, "model` and `guide", "none"))
-        names = {name for draw in found for name in (*draw.params, *draw.residuals)}
-        if not names <= self._known:
-            self._known |= names
-            self._at.append(linearise(rng_key, params, self.model, self.guide, call))
-            self._eps = float(jnp.finfo(ravel_pytree(floats)[0].dtype).eps)
-        self._evidence.add(found)
-
-    def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
-        """The claims, from all batches together.
-
-        Raises:
-            ValueError: If there has been no batch.
-        """
-        if not self._at:
-            raise ValueError(expected("at least one batch", "batches", "none"))
-        at = stacked(self._at)
-        draws = self._evidence.draws(at.arrays)
-        return explain(at, draws, tolerance=tolerance, solved=solved_misfit(self._eps))
+        if self._wants_rows(draws):
+            eps = max(float(jnp.finfo(jnp.result_type(leaf)).eps) for leaf in floats)
+            for piece in pieces(call, self.is_part):
+                at = linearise(rng_key, params, self.model, self.guide, piece)
+                self._take_rows(at, eps)
+                if not self._needs_rows(draws):
+                    break
+        self._take(draws)
 
     def _trace_and_read(self, rng_key: Array, params: Params, call: Arguments) -> BatchEvidence:
         read_params = tuple(pair_shapes(self.model, self.guide, *call))
@@ -157,7 +188,8 @@ class Explanation:
                 for name, value in terms.residuals.items()
             }
             measures = _base_measures(pair, plate)
-            found = BatchEvidence({}, residuals, measures, pair.untreated, read_params, plate)
+            untreated = joined(pair.untreated, without_claim(pair.records))
+            found = BatchEvidence({}, residuals, measures, untreated, read_params, plate)
             return (jnp.asarray(inside.elbo), jnp.asarray(outside.elbo)), found
 
         (inside, outside), pull, found = jax.vjp(read, float_params(params), has_aux=True)

@@ -13,15 +13,17 @@ from entropy_core.arguments import Arguments
 from entropy_core.checks import check_number, check_outside, check_positive_int
 from entropy_core.report.report import EntropyReport
 from entropy_core.results.accumulate import Accumulator
+from entropy_core.results.explanation import is_part
 from entropy_core.results.groups import CollapseThresholds
-from entropy_core.theory.claims import TOLERANCE
+from entropy_core.theory.verdicts import TOLERANCE
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import TraceTerms, joined, summed
 from entropy_core.traces.sites import Pair
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.diagnostic.claims import Explanation
 from numpyro_entropy.diagnostic.monitor import Monitor
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments, compiled, outside_support
+from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.enumerated import trace_enumerated
 from numpyro_entropy.traces.latents import latent_terms
 from numpyro_entropy.traces.modes import evaluating
@@ -95,6 +97,7 @@ class EntropySumDiagnostic:
         *,
         batch_size: int = 1000,
         explain: bool = False,
+        max_particles: int | None = None,
         tolerance: float = TOLERANCE,
     ) -> EntropyReport:
         """Passes once over the data.
@@ -108,6 +111,7 @@ class EntropySumDiagnostic:
             batch_size: How many data points to look at together, where `batches` is an array.
             explain: Whether the report says what the theorem claims for each site, as
                 `explain_residuals` does; the pass then draws as often again, with gradients.
+            max_particles: How many draws the claims may take, see `explain_residuals`.
             tolerance: What counts as zero for these claims, in nats per data point.
 
         Raises:
@@ -124,10 +128,13 @@ class EntropySumDiagnostic:
             self.model,
             self.guide,
             num_particles=self.num_particles,
+            max_particles=max_particles,
             data_plate=self.data_plate,
+            is_part=is_part(batches, batch_size),
         )
         sums = self._accumulate(rng_key, params, batches, batch_size, explanation.add)
-        return self.report(sums).with_claims(explanation.claims(tolerance))
+        claims = explanation.decided(rng_key, params, batches, batch_size, tolerance)
+        return self.report(sums).with_claims(claims)
 
     def accumulate(
         self,

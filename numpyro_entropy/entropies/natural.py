@@ -1,11 +1,12 @@
 """Natural parameters of NumPyro distributions, written so that the base measure is constant."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax import nn
+from jax import lax, nn, random
 from jaxtyping import Array
 from numpyro.distributions import Distribution
 
@@ -13,6 +14,9 @@ from numpyro_entropy.distributions.continuous_bernoulli import ContinuousBernoul
 from numpyro_entropy.distributions.one_hot import OneHotCategorical
 from numpyro_entropy.entropies.families import family
 from numpyro_entropy.entropies.wrappers import unwrapped
+
+# Pairs of values at which a density is looked at: of each element, and of all together at least.
+MIN_PAIRS, MIN_NUMBERS = 4, 32
 
 
 class Natural(NamedTuple):
@@ -47,6 +51,39 @@ def natural_parameters(fn: Distribution) -> Natural | None:
         return None
     scaled, kept = read(fn)
     return Natural(tuple(map(jnp.asarray, scaled)), tuple(map(jnp.asarray, kept)))
+
+
+def log_density_differences(fn: Distribution) -> tuple[Array, ...] | None:
+    """`log p(v) - log p(v')` at some pairs of values of each element of `fn`.
+
+    They move with the distribution, wherever its class keeps its parameters. `None` where there is
+    no density that could, or no draws: at a `Delta`, where the support moves too, for flows without
+    an inverse. Shape: `(num_pairs, *batch)` of what `fn` is made of, and zero where a density is
+    not finite; units: nats.
+
+    Example:
+        >>> fn = dist.Weibull(jnp.array(2.0), jnp.array(1.5)).expand((5,)).to_event(1)
+        >>> log_density_differences(fn)[0].shape
+        (32,)
+    """
+    leaf = unwrapped(fn)
+    if _is_known_by_its_parameters(leaf):
+        return None
+    num_pairs = max(MIN_PAIRS, -(-MIN_NUMBERS // max(math.prod(leaf.batch_shape), 1)))
+    try:
+        values = lax.stop_gradient(leaf.sample(random.key(0), (1 + num_pairs,)))
+        log_probs = leaf.log_prob(values)
+    except NotImplementedError:
+        return None
+    differences = log_probs[1:] - log_probs[:1]
+    return (jnp.where(jnp.isfinite(differences), differences, 0.0),)
+
+
+def _is_known_by_its_parameters(fn: Distribution) -> bool:
+    while isinstance(fn, dist.TransformedDistribution):
+        fn = unwrapped(fn.base_dist)
+    # Points, factors, and what has another support for other parameters.
+    return isinstance(fn, dist.Delta | dist.Unit | dist.Uniform)
 
 
 def parameters_of(fn: Distribution) -> tuple[Array, ...]:

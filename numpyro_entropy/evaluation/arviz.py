@@ -29,8 +29,9 @@ from entropy_core.evaluation.summed_out import (
 )
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments, compiled
+from numpyro_entropy.traces.batches import checked_arguments
 from numpyro_entropy.traces.enumerated import read_enumeration, summing_out
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import trace_pair

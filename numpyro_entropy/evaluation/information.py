@@ -22,6 +22,7 @@ from entropy_core.evaluation.information import (
 )
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.records import LatentTerms
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.elbos.aggregate import pairwise_log_prob
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.params import Params, check_params
@@ -87,7 +88,7 @@ def mutual_information(
     (call,) = arguments_of([batch], 1)
     check_params(params, pair_shapes(model, guide, *call))
 
-    @jax.jit
+    @compiled
     def particle(key: Array, params: Params, call: Arguments) -> tuple:
         pair = site_terms(trace_pair(key, params, model, guide, *call), entropies=False)
         plate = find_data_plate(pair.records, data_plate)

@@ -15,6 +15,7 @@ from entropy_core.checks import check_outside, expected
 from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.modes import evaluating
@@ -120,7 +121,7 @@ def _gauss_newton(
     batch_size: int,
     data_plate: str | None,
 ) -> list[GaussNewton]:
-    @jax.jit
+    @compiled
     def expand(params: Params, call: Arguments) -> tuple[GaussNewton, dict[str, Array]]:
         return _expand(params, model, guide, call, data_plate)
 

@@ -11,9 +11,10 @@ from jaxtyping import Array
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
 from numpyro_entropy.params import Params
-from numpyro_entropy.traces.batches import checked_arguments, compiled, outside_support
+from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import trace_pair
 
@@ -80,7 +81,6 @@ def log_likelihood(
     """
     sizes = chunk_sizes(num_particles, chunk_size)
 
-    @partial(compiled, static_argnums=0)
     def chunk(
         size: int, batch_key: Array, chunk_key: Array, params: Params, call: Arguments
     ) -> tuple[Array, dict[str, Array]]:
@@ -91,6 +91,8 @@ def log_likelihood(
         values = bound.log_weights(chunk_key, params, model, guide, *call.args, **call.kwargs)
         return values, outside_support(pair)
 
+    # The last one may be smaller.
+    chunks = {size: compiled(partial(chunk, size)) for size in set(sizes)}
     parts = []
     with evaluating(model, guide):
         calls = checked_arguments(params, model, guide, batches, batch_size)
@@ -99,7 +101,7 @@ def log_likelihood(
             sums = WeightSums(num_particles)
             for j, size in enumerate(sizes):
                 values, outside = jax.device_get(
-                    chunk(size, batch_key, random.fold_in(draws_key, j), params, call)
+                    chunks[size](batch_key, random.fold_in(draws_key, j), params, call)
                 )
                 check_outside(outside)
                 sums.add(values)

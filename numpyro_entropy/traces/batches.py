@@ -11,6 +11,7 @@ from jaxtyping import Array
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
 from entropy_core.traces.sites import Pair
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
@@ -88,45 +89,6 @@ def checked_arguments(
         yield call
 
 
-# What JAX raises where a function asks for the values of what it compiles.
-_NEEDS_VALUES = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.NonConcreteBooleanIndexError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
-
-
-def compiled(function: Callable, **options: Any) -> Callable:
-    """`jax.jit`, but for models that look at the values of their arguments.
-
-    `SVI.run` of the host takes such a model, as one that counts the groups of its data: its
-    arguments are no arguments of what the host compiles. It is run as it is.
-
-    Args:
-        function: A function of arrays and `Arguments`.
-        **options: Those of `jax.jit`.
-
-    Example:
-        >>> count = compiled(lambda groups: len(np.unique(groups)))
-        >>> count(np.array([0, 1, 1]))
-        2
-    """
-    chosen: Callable = jax.jit(function, **options)
-
-    def call(*args: Any) -> Any:
-        nonlocal chosen
-        try:
-            return chosen(*args)
-        except _NEEDS_VALUES:
-            if chosen is function:
-                raise
-            chosen = function
-            return chosen(*args)
-
-    return call
-
-
 def outside_support(pair: Pair) -> dict[str, Array]:
     """How many elements of its batch are outside its support, for each observed site not masked."""
     return {
@@ -152,7 +114,7 @@ def check_observations(
         ValueError: If an observed site has values outside its support.
     """
 
-    @jax.jit
+    @compiled
     def outside(params: Params, batch: Array) -> dict[str, Array]:
         return outside_support(trace_pair(rng_key, params, model, guide, (batch,)))
 

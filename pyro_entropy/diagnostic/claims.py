@@ -1,6 +1,6 @@
 """What the theorem claims for each site of a Pyro model: the derivatives that it asks for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from entropy_core.arguments import Arguments
-from entropy_core.checks import check_number, check_positive_int, expected
-from entropy_core.results.evidence import BatchEvidence, MeanEvidence
-from entropy_core.theory.claims import TOLERANCE, SiteClaim, explain
-from entropy_core.theory.directions import solved_misfit
-from entropy_core.theory.linearised import Linearised, stacked
+from entropy_core.checks import check_number, expected
+from entropy_core.results.evidence import BatchEvidence, without_claim
+from entropy_core.results.explanation import BaseExplanation, is_part, pieces, shown
+from entropy_core.theory.claims import SiteClaim
+from entropy_core.theory.verdicts import TOLERANCE
 from entropy_core.traces.plates import find_data_plate
-from entropy_core.traces.records import Plate, mean_or_total, part_of
+from entropy_core.traces.records import Plate, joined, mean_or_total, part_of
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import split_elbo_terms
 from pyro_entropy.diagnostic.linearised import Params, linearise
@@ -33,7 +33,8 @@ def explain_residuals(
     batches: Tensor | Iterable,
     *,
     batch_size: int = 1000,
-    num_particles: int = 1,
+    num_particles: int = 10,
+    max_particles: int | None = None,
     tolerance: float = TOLERANCE,
     data_plate: str | None = None,
 ) -> list[SiteClaim]:
@@ -42,19 +43,21 @@ def explain_residuals(
     The residual `r_s = E_q[log p_s] + H[p_s]` of a site is the derivative of the ELBO along a
     direction of the parameters that scales the site's natural parameters and moves nothing else,
     where there is one (Damm et al. 2023, Theorems 1 to 3; Luecke 2022). That direction is looked
-    for numerically at the draws of the first batch, in any parametrisation; for a fixed normal or
+    for numerically at the draws of the first batches, in any parametrisation; for a fixed normal or
     Laplace prior it scales the latents in the guide and undoes that in their children. The claim is
-    about a stationary point of the ELBO on these data.
+    about a stationary point of the ELBO on these data, and the verdict about the residual: see
+    `SiteClaim`.
 
     Args:
         model: The model.
         guide: The guide, with draws that are reparameterised or enumerated.
         batches: A tensor whose first dimension is that of the data points, or an iterable of
             batches: tensors, or the arguments of model and guide: a tuple, a
-            dictionary of those by name, or a tuple of both. The first one needs more
-            data points than a site's direction has parameters.
+            dictionary of those by name, or a tuple of both.
         batch_size: How many data points to look at together, where `batches` is a tensor.
         num_particles: The number of draws from the guide for each data point.
+        max_particles: How many there may be where verdicts need more: another pass over the data
+            takes them, unless `batches` is an iterator. The default is five times as many.
         tolerance: What counts as zero, in nats per data point.
         data_plate: The name of the plate over data points; needed only where two crossed plates
             both hold all data.
@@ -64,7 +67,8 @@ def explain_residuals(
 
     Raises:
         ValueError: If there is no batch, a batch has NaN or infinite entries, a number is not
-            positive, or the guide lacks a latent site of the model that is not enumerated.
+            positive, `max_particles` is below `num_particles`, or the guide lacks a latent site of
+            the model that is not enumerated.
         NotImplementedError: If a site of the guide has neither reparameterised draws nor all its
             values.
 
@@ -77,59 +81,72 @@ def explain_residuals(
         x not converged
     """
     check_number(tolerance, "tolerance")
-    check_positive_int(num_particles, "num_particles")
-    explanation = Explanation(model, guide, num_particles=num_particles, data_plate=data_plate)
-    with evaluating(model, guide):
-        for call in arguments_of(batches, batch_size):
-            explanation.add(call)
-    return explanation.claims(tolerance)
+    explanation = Explanation(
+        model,
+        guide,
+        num_particles=num_particles,
+        max_particles=max_particles,
+        data_plate=data_plate,
+        is_part=is_part(batches, batch_size),
+    )
+    explanation.look(batches, batch_size)
+    return explanation.decided(batches, batch_size, tolerance)
 
 
-class Explanation:
-    """Collects batch by batch what `explain_residuals` tells; its arguments are explained there."""
+class Explanation(BaseExplanation):
+    """Collects batch by batch what `explain_residuals` tells; its arguments are explained there.
+
+    Args:
+        is_part: Whether a batch is a part of one tensor: then directions may be looked for at fewer
+            rows of it.
+    """
 
     def __init__(
-        self, model: Callable, guide: Callable, *, num_particles: int, data_plate: str | None
+        self,
+        model: Callable,
+        guide: Callable,
+        *,
+        num_particles: int,
+        max_particles: int | None,
+        data_plate: str | None,
+        is_part: bool,
     ) -> None:
-        self.num_particles, self.data_plate = num_particles, data_plate
+        super().__init__(num_particles, max_particles)
+        self.model, self.guide = model, guide
+        self.data_plate, self.is_part = data_plate, is_part
         self._looks = Looks(model, guide)
-        self._at: list[Linearised] = []
-        self._known: set[str] = set()
-        self._evidence = MeanEvidence()
+
+    def look(self, batches: Tensor | Iterable, batch_size: int) -> None:
+        """Passes once over the data."""
+        with evaluating(self.model, self.guide):
+            for call in shown(arguments_of(batches, batch_size)):
+                self.add(call)
+
+    def decided(
+        self, batches: Tensor | Iterable, batch_size: int, tolerance: float
+    ) -> list[SiteClaim]:
+        """The claims, after another pass where that may decide what is open."""
+        if not isinstance(batches, Iterator) and self.more_draws(tolerance):
+            self.look(batches, batch_size)
+        return self.claims(tolerance)
 
     @torch.enable_grad()
     def add(self, call: Arguments) -> None:
-        """Takes in a batch.
-
-        The first one, and each one with sites or parameters that none before has had, decides at
-        which draws directions are looked for.
-        """
+        """Takes in a batch."""
         self._looks.start(*call)
-        found = []
+        draws = []
         for _ in range(self.num_particles):
             with reading_params() as params:
                 pair = self._looks.look()
-            found.append(_evidence(pair, _trained(params), self.data_plate))
-        names = {name for draw in found for name in (*draw.params, *draw.residuals)}
-        if not names <= self._known:
-            self._known |= names
+            draws.append(_evidence(pair, _trained(params), self.data_plate))
+        if self._wants_rows(draws):
             trained = _trained(params)
-            self._at.append(linearise(*self._looks.enumerated, trained, call))
-            dtypes = {p.dtype for p in trained.values()}
-            self._eps = max(torch.finfo(dtype).eps for dtype in dtypes)
-        self._evidence.add(found)
-
-    def claims(self, tolerance: float = TOLERANCE) -> list[SiteClaim]:
-        """The claims, from all batches together.
-
-        Raises:
-            ValueError: If there has been no batch.
-        """
-        if not self._at:
-            raise ValueError(expected("at least one batch", "batches", "none"))
-        at = stacked(self._at)
-        draws = self._evidence.draws(at.arrays)
-        return explain(at, draws, tolerance=tolerance, solved=solved_misfit(self._eps))
+            eps = max(torch.finfo(p.dtype).eps for p in trained.values())
+            for piece in pieces(call, self.is_part):
+                self._take_rows(linearise(*self._looks.enumerated, trained, piece), eps)
+                if not self._needs_rows(draws):
+                    break
+        self._take(draws)
 
 
 def _trained(params: Params) -> Params:
@@ -153,7 +170,7 @@ def _evidence(pair: Pair, params: Params, data_plate: str | None) -> BatchEviden
         {name: np.stack(pair) for name, *pair in zip(params, *gradients, strict=True)},
         residuals,
         _base_measures(pair, plate),
-        pair.untreated,
+        joined(pair.untreated, without_claim(pair.records)),
         tuple(params),
         plate,
     )

@@ -1,6 +1,7 @@
 """The derivatives of all distributions of a Pyro model and guide, as the claims ask for them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,25 @@ from torch.distributions import Distribution, Laplace, MultivariateNormal, Norma
 from entropy_core.arguments import Arguments
 from entropy_core.theory.directions import Array, Jacobian, sampled_rows
 from entropy_core.theory.linearised import Linearised
-from entropy_core.theory.rows import RowReader, Rows, natural_targets, read_rows, rescalings
+from entropy_core.theory.rows import (
+    RowReader,
+    Rows,
+    natural_targets,
+    read_rows,
+    rescalings,
+    rows_by_site,
+    scaled_latents,
+)
 from pyro_entropy.entropies.families import belongs_to
-from pyro_entropy.entropies.natural import natural_parameters, parameters_of
+from pyro_entropy.entropies.natural import (
+    log_density_differences,
+    natural_parameters,
+    parameters_of,
+)
 from pyro_entropy.entropies.wrappers import unwrapped
 from pyro_entropy.traces.autoguides import folded
 from pyro_entropy.traces.pairs import trace_guide, trace_model
+from pyro_entropy.traces.sites import Site
 
 Params = dict[str, Tensor]
 
@@ -43,19 +57,19 @@ def linearise(model: Callable, guide: Callable, params: Params, call: Arguments)
     rows = _LinearRows(found, params, live)
     values = _numpy(rows.values)
     natural, reasons = natural_targets(model_sites, values, found.slices, _READER)
+    scaled, powers = scaled_latents(model_sites, guide_sites, found.slices, _READER)
     rescaling = rescalings(
-        model_sites,
-        guide_sites,
+        {name: latent for name, latent in scaled.items() if name in live},
+        powers,
         found.slices,
-        _READER,
-        draws={name: z.detach() for name, z in live.items()},
         push=rows.push,
         depends=rows.depends,
         to_numpy=_numpy,
     )
     arrays = {name: _numpy(p) for name, p in params.items()}
-    jacobian = Jacobian(rows.jvp, rows.vjp, len(values))
-    return Linearised(list(model_sites), arrays, jacobian, natural, rescaling, reasons)
+    jacobian = Jacobian(rows.jvp, rows.vjp, rows.second, len(values))
+    num_rows = rows_by_site(found.slices)
+    return Linearised(list(model_sites), arrays, jacobian, natural, rescaling, reasons, num_rows)
 
 
 class _LinearRows:
@@ -75,31 +89,48 @@ class _LinearRows:
         seed = torch.as_tensor(weights).to(self.values)
         return _numpy(_flat_grad(self.values, self.leaves, seed))[: self.num_params]
 
-    def jvp(self, direction: Array) -> Array:
-        """From a direction of the parameters to the change of the rows."""
-        tangent = torch.zeros_like(self.pulled)
-        tangent[: self.num_params] = torch.as_tensor(direction).to(tangent)
-        return self._push(tangent)
+    def jvp(self, directions: Array) -> Array:
+        """From directions of the parameters to the changes of the rows."""
+        tangents = self.pulled.new_zeros(directions.shape[1], len(self.pulled))
+        tangents[:, : self.num_params] = torch.as_tensor(directions.T).to(tangents)
+        return self._push(tangents).T
+
+    def second(self, direction: Array) -> Array:
+        """From a direction of the parameters to the second derivative of the rows along it."""
+        along = torch.zeros_like(self.pulled)
+        along[: self.num_params] = torch.as_tensor(direction).to(along)
+        pulled = _flat_grad(self.pulled, self.leaves, along, create_graph=True)
+        if not pulled.requires_grad:
+            return np.zeros(len(self.values))
+        (change,) = torch.autograd.grad(
+            pulled, self.weights, along, retain_graph=True, materialize_grads=True
+        )
+        return _numpy(change)
 
     def push(self, name: str, change: Tensor) -> Array:
         """The change of the rows where the draw of a site changes."""
         tangent, start = torch.zeros_like(self.pulled), self.num_params
         for other, z in self.draws.items():
             if other == name:
-                tangent[start : start + z.numel()] = change.flatten()
+                tangent[start : start + z.numel()] = change.detach().flatten()
             start += z.numel()
-        return self._push(tangent)
+        return self._push(tangent[None])[0]
 
     def depends(self, where: slice) -> bool:
         """Whether some rows depend on any of the draws."""
         draws = list(self.draws.values())
         return bool(_flat_grad(self.values[where].sum(), draws, None).any())
 
-    def _push(self, tangent: Tensor) -> Array:
+    def _push(self, tangents: Tensor) -> Array:
         if not self.pulled.requires_grad:
-            return np.zeros(len(self.values))
-        (change,) = torch.autograd.grad(self.pulled, self.weights, tangent, retain_graph=True)
-        return _numpy(change)
+            return np.zeros((len(tangents), len(self.values)))
+        push = partial(torch.autograd.grad, self.pulled, self.weights, retain_graph=True)
+        try:
+            (changes,) = push(tangents, is_grads_batched=True)
+        except RuntimeError:
+            # An operation of the model has no batched derivative.
+            changes = torch.stack([push(tangent)[0] for tangent in tangents])
+        return _numpy(changes)
 
 
 def _location_and_scale(fn: Distribution) -> tuple[Tensor, Tensor] | None:
@@ -107,6 +138,15 @@ def _location_and_scale(fn: Distribution) -> tuple[Tensor, Tensor] | None:
     if belongs_to(leaf, Normal):
         return leaf.loc, leaf.scale
     return (leaf.loc, leaf.scale_tril) if belongs_to(leaf, MultivariateNormal) else None
+
+
+def _is_drawn(site: Site) -> bool:
+    return site.fn.has_rsample and site.enumerate_dim is None and not site.is_point
+
+
+def _moving(site: Site) -> Tensor:
+    # A draw with derivatives moves with its distribution, whatever that is made of.
+    return site.value if site.value.requires_grad else site.log_prob
 
 
 def _centre_and_power(fn: Distribution) -> tuple[Tensor, float] | None:
@@ -125,8 +165,11 @@ def _flat(tensor: Tensor, like: Tensor) -> Tensor:
 
 _READER = RowReader(
     natural=natural_parameters,
+    densities=log_density_differences,
     parameters=parameters_of,
     location_and_scale=_location_and_scale,
+    is_drawn=_is_drawn,
+    moving=_moving,
     centre_and_power=_centre_and_power,
     name=lambda fn: type(unwrapped(fn)).__name__,
     flat=_flat,

@@ -13,6 +13,9 @@ from pyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyro_entropy.entropies.families import family
 from pyro_entropy.entropies.wrappers import unwrapped
 
+# Pairs of values at which a density is looked at: of each element, and of all together at least.
+MIN_PAIRS, MIN_NUMBERS = 4, 32
+
 
 class Natural(NamedTuple):
     """What a direction of the theorem does to a distribution.
@@ -42,6 +45,41 @@ def natural_parameters(fn: Distribution) -> Natural | None:
     fn = unwrapped(fn)
     read = family(fn, _NATURAL)
     return None if read is None else read(fn)
+
+
+def log_density_differences(fn: Distribution) -> tuple[Tensor, ...] | None:
+    """`log p(v) - log p(v')` at some pairs of values of each element of `fn`.
+
+    They move with the distribution, wherever its class keeps its parameters. `None` where there is
+    no density that could, or no draws: at a `Delta`, where the support moves too, for flows without
+    an inverse. Shape: `(num_pairs, *batch)` of what `fn` is made of; units: nats.
+
+    Example:
+        >>> fn = dist.Weibull(torch.tensor(2.0), torch.tensor(1.5)).expand((5,)).to_event(1)
+        >>> log_density_differences(fn)[0].shape
+        torch.Size([32])
+    """
+    leaf = unwrapped(fn)
+    if _is_known_by_its_parameters(leaf):
+        return None
+    num_pairs = max(MIN_PAIRS, -(-MIN_NUMBERS // max(leaf.batch_shape.numel(), 1)))
+    try:
+        # The draws to come stay as they are.
+        with torch.no_grad(), torch.random.fork_rng(range(torch.cuda.device_count())):
+            values = leaf.sample((1 + num_pairs,))
+        # A transform that keeps its last draw would hold that still, and not the value.
+        log_probs = leaf.log_prob(values.clone())
+    except NotImplementedError:
+        return None
+    differences = log_probs[1:] - log_probs[:1]
+    return (differences[differences.isfinite()],)
+
+
+def _is_known_by_its_parameters(fn: Distribution) -> bool:
+    while isinstance(fn, td.TransformedDistribution):
+        fn = unwrapped(fn.base_dist)
+    # Points, factors, and what has another support for other parameters.
+    return isinstance(fn, dist.Delta | dist.Unit | td.Uniform)
 
 
 def parameters_of(fn: Distribution) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ STEPS = {
     ],
 }
 SIDE = [
-    ["params", "nets", "operations"],
+    ["compiled", "params", "nets", "operations"],
     ["distributions", "priors", "encoders"],
     ["entropies", "decoders"],
     ["traces", "vaes"],

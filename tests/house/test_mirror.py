@@ -10,7 +10,10 @@ PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
-ONLY_FILES = {"numpyro": {"params.py", "distributions/one_hot.py"}, "pyro": {"elbos/particles.py"}}
+ONLY_FILES = {
+    "numpyro": {"compiled.py", "params.py", "distributions/one_hot.py"},
+    "pyro": {"elbos/particles.py"},
+}
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
 HOST_ARGUMENTS = {"rng_key", "params", "init_params", "key"}
@@ -48,7 +51,6 @@ HOST_NAMES = {
         "holding",  # what is held goes with the parameters in NumPyro
     },
     "numpyro": {
-        "compiled",  # Pyro runs as it is
         "ContinuousBernoulli.sample",
         "Decoder.param",  # parameters are made in the model
         "FloatingNormalPrior.site",

@@ -5,7 +5,7 @@ import pytest
 
 from entropy_core.report import EntropyReport
 from entropy_core.results.evidence import BatchEvidence, MeanEvidence
-from entropy_core.theory.claims import Evidence, SiteClaim, explain
+from entropy_core.theory.claims import Evidence, SiteClaim, explain, find_directions
 from entropy_core.theory.directions import Direction, Jacobian, sampled_rows, search
 from entropy_core.theory.linearised import Linearised, stacked
 from entropy_core.traces.records import Plate
@@ -23,7 +23,13 @@ BIAS, WEIGHT = 1, 5
 
 
 def jacobian_of(matrix):
-    return Jacobian(lambda v: matrix @ v, lambda r: matrix.T @ r, len(matrix))
+    """Rows that are linear in the parameters."""
+    return Jacobian(
+        lambda columns: matrix @ columns,
+        lambda weights: matrix.T @ weights,
+        lambda direction: np.zeros(len(matrix)),
+        len(matrix),
+    )
 
 
 MATRIX = RNG.standard_normal((NUM_ROWS, NUM_PARAMS))
@@ -78,6 +84,29 @@ def test_where_any_target_could_be_reached_nothing_is_searched():
     wanted = Direction(("x",), RNG.standard_normal(8))
     search(jacobian_of(few), ARRAYS, [wanted], solved=1e-8)
     assert wanted.misfit > 0.01
+    assert not wanted.is_complete
+
+
+def test_where_all_was_searched_there_is_none():
+    wanted = Direction(("x",), RNG.standard_normal(NUM_ROWS))
+    search(jacobian_of(MATRIX), ARRAYS, [wanted], solved=1e-8)
+    assert wanted.is_complete
+
+
+def test_sites_with_a_direction_together_are_not_searched_alone():
+    rows = np.repeat([[1.0], [0.0]], 50, axis=0)
+    calls = []
+
+    def jvp(columns):
+        calls.append(columns.shape[1])
+        return np.ones((100, 1)) * columns[:1]
+
+    wanted = [Direction(("a",), rows[:, 0]), Direction(("b",), 1 - rows[:, 0])]
+    together = Direction(("a", "b"), np.ones(100))
+    jacobian = jacobian_of(np.eye(100, NUM_PARAMS))._replace(jvp=jvp)
+    search(jacobian, ARRAYS, [*wanted, together], solved=1e-8)
+    assert together.misfit < 1e-8 < wanted[0].misfit
+    assert len(calls) == 1
 
 
 def test_large_distributions_are_sampled():
@@ -97,7 +126,7 @@ def verdicts(*draws, measures=None, untreated=None):
     natural = {name: np.zeros(30) for name in "abc"}
     natural["a"][:10], natural["b"][10:20], natural["c"][20:] = 1.0, 1.0, 1.0
     at = Linearised(
-        list("abc"), {n: np.array(1.0) for n in "pqr"}, jacobian_of(matrix), natural, {}, {}
+        list("abc"), {n: np.array(1.0) for n in "pqr"}, jacobian_of(matrix), natural, {}, {}, {}
     )
     evidence = [
         Evidence(
@@ -108,22 +137,31 @@ def verdicts(*draws, measures=None, untreated=None):
         )
         for residuals, gradient in draws
     ]
-    return explain(at, evidence, tolerance=1e-3, solved=1e-8)
+    found = find_directions(at, solved=1e-8)
+    return explain(at, found, evidence, tolerance=1e-3)
+
+
+def twice(*draw):
+    """What is in closed form is the same in each draw."""
+    return draw, draw
 
 
 def test_verdicts():
-    holds, moving, none = verdicts(([0.0, 0.5, 0.2], [0.0, 0.5, 0.0]))
+    holds, moving, none = verdicts(*twice([0.0, 0.5, 0.2], [0.0, 0.5, 0.0]))
     assert (holds.verdict, moving.verdict, none.verdict) == ("holds", "not converged", "no claim")
     assert moving.gradient_part == pytest.approx(0.5)
     assert none.rest == pytest.approx(0.2)
     assert np.isnan(none.misfit)
     # A residual that the gradient does not explain.
-    _, odd, _ = verdicts(([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]))
+    _, odd, _ = verdicts(*twice([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]))
     assert odd.verdict == "no claim"
     assert odd.rest == pytest.approx(0.4)
-    _, counts, _ = verdicts(([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]), measures={"b": 0.4})
+    # A base measure stays at a stationary point, and before it there is a gradient.
+    _, counts, _ = verdicts(*twice([0.0, 0.4, 0.2], [0.0, 0.0, 0.0]), measures={"b": 0.4})
     assert counts.verdict == "no claim"
     assert "base measure" in counts.reason
+    _, counts, _ = verdicts(*twice([0.0, 0.5, 0.2], [0.0, 0.1, 0.0]), measures={"b": 0.4})
+    assert counts.verdict == "not converged"
 
 
 def test_sites_that_no_draw_has_are_not_called_left_out():
@@ -133,17 +171,28 @@ def test_sites_that_no_draw_has_are_not_called_left_out():
     assert {a.verdict, b.verdict, c.verdict} == {"no claim"}
 
 
-def test_what_is_within_the_noise_may_be_zero():
+def test_noise_decides_nothing():
     noise = np.array([0.3, -0.2, 0.1, -0.1])
     draws = [([n, 0.5 + n, 0.2], [n, 0.5 + n, 0.0]) for n in noise]
-    holds, moving, none = verdicts(*draws)
-    assert [c.verdict for c in (holds, moving, none)] == ["holds", "not converged", "no claim"]
-    assert holds.residual == pytest.approx(noise.mean())
-    assert holds.mcse == pytest.approx(noise.std(ddof=1) / 2)
+    unknown, moving, none = verdicts(*draws)
+    assert [c.verdict for c in (unknown, moving, none)] == [
+        "not decided",
+        "not decided",
+        "no claim",
+    ]
+    assert unknown.residual == pytest.approx(noise.mean())
+    assert unknown.mcse == pytest.approx(noise.std(ddof=1) / 2)
     assert none.mcse == 0
     alone, *_ = verdicts(draws[0])
-    assert alone.verdict == "not converged"
+    assert alone.verdict == "not decided"
     assert np.isnan(alone.mcse)
+    # Five times as many tell.
+    _, moving, _ = verdicts(*draws * 5)
+    assert moving.verdict == "not converged"
+    few, *_ = verdicts(*[([1e-3 * n, 0.0, 0.0], [1e-3 * n, 0.0, 0.0]) for n in noise])
+    assert few.verdict == "not decided"
+    many, *_ = verdicts(*[([1e-3 * n, 0.0, 0.0], [1e-3 * n, 0.0, 0.0]) for n in noise] * 5)
+    assert many.verdict == "holds"
 
 
 def test_without_all_sites_there_is_no_claim():
@@ -209,6 +258,7 @@ def test_stacked_batches_are_one_system():
         {"a": left[:, 0], "b": left[:, 1]},
         {"b": (left[:, 2], 2.0)},
         {},
+        {"a": 3, "b": 5},
     )
     second = Linearised(
         ["b", "c"],
@@ -217,12 +267,15 @@ def test_stacked_batches_are_one_system():
         {"c": right[:, 1]},
         {"b": (right[:, 0], 2.0), "c": (right[:, 0], 1.0)},
         {"b": "why"},
+        {"b": 2, "c": 4},
     )
     whole = stacked([first, second])
     matrix = np.zeros((14, 4))
     matrix[:8, :3], matrix[8:, 2:] = left, right
     direction, weights = rng.standard_normal(4), rng.standard_normal(14)
-    np.testing.assert_allclose(whole.jacobian.jvp(direction), matrix @ direction)
+    np.testing.assert_allclose(whole.jacobian.jvp(direction[:, None])[:, 0], matrix @ direction)
+    assert len(whole.jacobian.second(direction)) == 14
+    assert whole.num_rows == {"a": 3, "b": 7, "c": 4}
     np.testing.assert_allclose(whole.jacobian.vjp(weights), matrix.T @ weights)
     assert (whole.sites, list(whole.arrays), whole.reasons) == (
         ["a", "b", "c"],
@@ -244,9 +297,10 @@ def test_sites_that_share_a_parameter():
     matrix[:, 0] = 1.0
     natural = {"a": np.repeat([1.0, 0.0], 10), "b": np.repeat([0.0, 1.0], 10)}
     arrays = {name: np.array(1.0) for name in "pq"}
-    at = Linearised(["a", "b"], arrays, jacobian_of(matrix), natural, {}, {})
+    at = Linearised(["a", "b"], arrays, jacobian_of(matrix), natural, {}, {}, {})
     evidence = Evidence(np.zeros(2), {"a": 0.9, "b": -0.9}, {}, {})
-    (claim,) = explain(at, [evidence], tolerance=1e-3, solved=1e-8)
+    found = find_directions(at, solved=1e-8)
+    (claim,) = explain(at, found, [evidence] * 2, tolerance=1e-3)
     assert claim.sites == ("a", "b")
     assert claim.verdict == "holds"
     assert claim.residual == 0

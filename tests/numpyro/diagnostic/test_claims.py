@@ -169,7 +169,8 @@ def test_where_the_theorem_makes_a_claim(name):
         assert abs(claim.residual) > 1e-3
         if wanted[site]:
             assert claim.misfit < IDENTITY
-            assert abs(claim.rest) < IDENTITY
+            # At other draws than those of the search.
+            assert abs(claim.rest) < 1e-6
             assert claim.verdict == "not converged"
         else:
             assert not claim.misfit < 1e-5
@@ -183,8 +184,8 @@ def test_a_base_measure_that_is_not_constant():
     # But for its part, the direction explains the residual.
     assert abs(claim.rest) < 1e-9
     assert abs(claim.base_measure) > 1e-2
-    assert claim.verdict == "no claim"
-    assert "base measure" in claim.reason
+    # What the direction explains is a gradient still.
+    assert claim.verdict == "not converged"
 
 
 def test_a_guide_that_cannot_rescale_its_latents():

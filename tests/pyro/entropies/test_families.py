@@ -1,5 +1,6 @@
 """Families of Pyro's distributions by type: namesakes, subclasses, and densities of one's own."""
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -232,10 +233,11 @@ def test_claims_go_by_the_type():
     x = torch.rand(50) + 0.5
     claim = claim_of_x(lambda z, a: Gamma(torch.exp(0.1 * z), a), x)
     assert claim.verdict == "no claim"
-    assert claim.reason == "Gamma has no natural parameters"
+    assert claim.reason.startswith("no direction")
     own, base = claim_of_x(Error, x), claim_of_x(dist.Normal, x)
     assert own.verdict == base.verdict == "not converged"
-    assert own.residual == base.residual
+    error = np.hypot(own.mcse, base.mcse)
+    assert abs(own.residual - base.residual) <= STANDARD_ERRORS * error
 
 
 def test_a_report_samples_the_entropy_of_a_density_of_its_own():
