@@ -2,28 +2,78 @@
 
 from textwrap import wrap
 
+import pandas as pd
+
 from entropy_core.report.findings import findings
+from entropy_core.report.residuals import pattern
 from entropy_core.results.data import ReportData
+from entropy_core.results.numbers import short
+from entropy_core.results.tables import ROWS
+from entropy_core.theory.verdicts import LEVEL
+
+# So many rows of residuals, lines on sites that are not treated, and findings: one screen.
+MAX_ROWS, MAX_UNTREATED, MAX_FINDINGS = 8, 4, 8
 
 
 def render_text(report: ReportData) -> str:
     """The report as a person reads it on a terminal: the numbers, and what they mean."""
     attrs, latents = report.attrs, report.latents()
+    draws = "1 draw" if attrs["num_particles"] == 1 else f"{attrs['num_particles']} draws"
     lines = [
         f"Entropy report · {attrs['inference_library']} {attrs['inference_library_version']}",
-        f"{report.size}, {attrs['num_particles']} draws each, {report.units}",
+        f"{report.size}, {draws} each, {report.units}",
         "",
-        report.summary().to_string(float_format=lambda value: f"{value:.4f}"),
+        *_numbers(report.summary()),
         "",
         f"relative gap  {100 * report.relative_gap:.3f} %",
     ]
     if report.no_claim:
         lines.append(f"no claim      {report.no_claim}: the theorem says nothing of this optimum")
+    if report.group("claims") is not None:
+        lines.append(f"claims        {_level(report.claims())}")
     if len(latents):
         active = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed"
         lines.append(f"latents       {active} of {len(latents)}")
-    lines += [f"not treated   {name}: {why}" for name, why in report.untreated.items()]
-    lines.append("")
-    for finding in findings(report):
+    lines += [*_untreated(report.untreated), ""]
+    found = findings(report)
+    for finding in found[:MAX_FINDINGS]:
         lines += wrap(finding, 88, initial_indent="- ", subsequent_indent="  ")
+    if len(found) > MAX_FINDINGS:
+        lines.append(f"- {len(found) - MAX_FINDINGS} more in report.findings()")
     return "\n".join(lines)
+
+
+def _numbers(table: pd.DataFrame) -> list[str]:
+    """The summary, with the largest residuals of many."""
+    residuals = table.iloc[len(ROWS) :]
+    rest = 0
+    if len(residuals) > MAX_ROWS:
+        kept = residuals["mean"].abs().nlargest(MAX_ROWS).index
+        rest = len(residuals) - len(kept)
+        table = pd.concat([table.iloc[: len(ROWS)], residuals[residuals.index.isin(kept)]])
+    lines = table.to_string(float_format=lambda value: f"{value:.4f}").split("\n")
+    return [*lines, f"... and {rest} smaller ones in report.summary()"] if rest else lines
+
+
+def _level(claims: pd.DataFrame) -> str:
+    # Not every saved report has them.
+    if "tolerance" not in claims:
+        return "report.claims() has their parts"
+    tolerance, draws = claims["tolerance"].iloc[0], claims["num_draws"].max()
+    return (
+        f"zero is below {short(tolerance)} nats per data point; {draws} draws, "
+        f"joint error level {100 * LEVEL:.2g} %"
+    )
+
+
+def _untreated(reasons: dict[str, str]) -> list[str]:
+    """Sites of one sequence with one reason in one line."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for name, why in reasons.items():
+        kinds.setdefault((pattern(name), why), []).append(name)
+    lines = []
+    for (_, why), names in kinds.items():
+        shown = f"{names[0]} to {names[-1]}" if len(names) > 2 else ", ".join(names)
+        lines.append(f"not treated   {shown}: {why}")
+    more = [f"not treated   {len(lines) - MAX_UNTREATED} more in report.untreated"]
+    return lines if len(lines) <= MAX_UNTREATED + 1 else [*lines[:MAX_UNTREATED], *more]

@@ -41,7 +41,10 @@ class ReportData:
     def size(self) -> str:
         """The number of data points, or of batches where no plate says what a data point is."""
         attrs = self._tree.attrs
-        return f"{attrs['num_data']:,} {'data points' if attrs['data_plate'] else 'batches'}"
+        one, several = (
+            ("data point", "data points") if attrs["data_plate"] else ("batch", "batches")
+        )
+        return f"{attrs['num_data']:,} {one if attrs['num_data'] == 1 else several}"
 
     @property
     def untreated(self) -> dict[str, str]:

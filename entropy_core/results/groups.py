@@ -54,7 +54,8 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
     set: `per` says so. `num_data` is the number of data points in the batches that have the site:
     values are means over all data points, to which the others add zero, so that residuals add up
     to the gap. `num_dims` is the number of dimensions of a data point, 0 where there is no one such
-    number; `observed` the fraction of the elements that no mask hides. Where the model has a
+    number; `scale` the one of a normal or Laplace distribution with the same for all elements (NaN
+    for others); `observed` the fraction of the elements that no mask hides. Where the model has a
     distribution of a user's own with a closed form, `check` is by how much its draws differ from
     that (NaN for other sites).
     """
@@ -81,12 +82,14 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
         "term_method": [text(site.term_methods) for site in sites],
         "entropy_method": [text(site.entropy_methods) for site in sites],
         "per": ["data point" if sums.plates and s.in_data_plate else "data set" for s in sites],
+        "family": [text(site.families) for site in sites],
         "plates": ["; ".join(sorted(site.plates)) for site in sites],
         # A handler's scale is a part of a loss and never of a report: it is listed and not used.
         "handler_scale": [text(site.handler_scales) for site in sites],
     }
     plain: dict[str, Any] = {name: np.array(column) for name, column in texts.items()}
     plain["observed"] = np.array([site.observed for site in sites])
+    plain["scale"] = np.array([site.scale for site in sites], float)
     plain["num_dims"] = np.array([site.dims for site in sites], int)
     counts = [sums.moments["term", site.role, site.name].num_data for site in sites]
     plain["num_data"] = np.array(counts, int)

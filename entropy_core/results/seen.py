@@ -30,6 +30,8 @@ class SiteSeen:
         plates: The names of the plates around it.
         handler_scales: The scales of handlers around it.
         num_dims: The number of dimensions of a data point.
+        families: The names of its families of distributions.
+        scales: The least and the largest scale, where it has one.
     """
 
     role: Role
@@ -43,6 +45,8 @@ class SiteSeen:
     plates: set[str] = field(default_factory=set)
     handler_scales: set[str] = field(default_factory=set)
     num_dims: set[int] = field(default_factory=set)
+    families: set[str] = field(default_factory=set)
+    scales: set[float] = field(default_factory=set)
 
     @classmethod
     def of(cls, site: SiteTerms, data_plate: Plate | None, num_particles: int) -> "SiteSeen":
@@ -66,6 +70,8 @@ class SiteSeen:
             plates={", ".join(plate.name for plate in site.plates)},
             handler_scales={str(np.asarray(site.handler_scale)) if scaled else "1.0"},
             num_dims={site.num_elements // data_plate.size} if data_plate and inside else set(),
+            families={site.family} - {""},
+            scales=set() if site.scale is None else set(map(float, site.scale)),
         )
 
     def merge(self, other: "SiteSeen") -> None:
@@ -74,6 +80,8 @@ class SiteSeen:
             mine, theirs = getattr(self, name), getattr(other, name)
             # Not in place: a set may be that of another pass.
             setattr(self, name, mine + theirs if isinstance(mine, float) else mine | theirs)
+        # Two of them tell as much as all.
+        self.scales = {min(self.scales), max(self.scales)} if self.scales else set()
 
     @property
     def scaled(self) -> bool:
@@ -84,6 +92,13 @@ class SiteSeen:
     def observed(self) -> float:
         """The fraction of its numbers that no mask hides."""
         return self.shown / self.elements if self.masked and self.elements else 1.0
+
+    @property
+    def scale(self) -> float:
+        """The scale of all its elements, NaN where there is no such one."""
+        found = sorted(self.scales)
+        alike = found and found[-1] - found[0] <= ROUNDING * found[-1]
+        return found[0] if alike else np.nan
 
     @property
     def dims(self) -> int:

@@ -20,7 +20,19 @@ from numpy.typing import NDArray
 
 from entropy_core.theory.directions import Array, Direction, search
 from entropy_core.theory.linearised import Linearised
-from entropy_core.theory.verdicts import LEVEL, LOOKS, TOO_FEW, Judgement, Verdict, interval, judge
+from entropy_core.theory.verdicts import (
+    LEVEL,
+    LOOKS,
+    TOLERANCE,
+    TOO_FEW,
+    Judgement,
+    Verdict,
+    interval,
+    judge,
+)
+
+# A direction with so small a misfit counts too, where what it leaves is below the tolerance.
+NEAR = 1e-3
 
 
 class SiteClaim(NamedTuple):
@@ -42,6 +54,8 @@ class SiteClaim(NamedTuple):
             `1 - LEVEL`, as far as draws go.
         reason: Why, in words.
         needed_draws: About how many draws would decide; NaN where that is unknown, or not needed.
+        num_draws: The number of draws for each data point.
+        tolerance: What counts as zero, in nats per data point.
     """
 
     sites: tuple[str, ...]
@@ -54,6 +68,8 @@ class SiteClaim(NamedTuple):
     verdict: Verdict
     reason: str
     needed_draws: float = np.nan
+    num_draws: int = 0
+    tolerance: float = TOLERANCE
 
     @property
     def judgement(self) -> Judgement:
@@ -157,7 +173,9 @@ def explain(
         if untreated:
             rest = interval(np.array([e.residuals.get(name, np.nan) for e in draws]), LEVEL)
             numbers = (rest.mean, rest.mcse, 0.0, rest.mean, 0.0, np.nan)
-            claims[name,] = SiteClaim((name,), *numbers, "no claim", untreated)
+            claims[name,] = SiteClaim(
+                (name,), *numbers, "no claim", untreated, np.nan, len(draws), tolerance
+            )
             continue
         direction = found.of(name)
         sites = direction.sites if direction else (name,)
@@ -195,11 +213,13 @@ def _claim(
     parts, misfit, exists = np.zeros(len(draws)), np.nan, False
     reason = "no parameter that could be scaled"
     if direction is not None:
-        misfit, exists = direction.misfit, direction.misfit <= solved
+        misfit = direction.misfit
         reason = f"no direction of the parameters scales it alone (misfit {misfit:.2g})"
         reason = reason if direction.is_complete else TOO_FEW
     if direction is not None and direction.beta is not None:
         parts = np.array([e.gradient @ direction.beta for e in draws]) / direction.power
+        rest = interval(residuals - parts - measures, level)
+        exists = misfit <= solved or (misfit <= NEAR and rest.is_within(tolerance))
     judgement = judge(
         direction if exists else None,
         residuals,
@@ -211,6 +231,6 @@ def _claim(
     )
     residual = interval(residuals, level)
     part, measure = float(parts.mean()), float(measures.mean())
-    rest = residual.mean - part - measure
-    numbers = (residual.mean, residual.mcse, part, rest, measure, misfit)
-    return SiteClaim(sites, *numbers, *judgement)
+    left = residual.mean - part - measure
+    numbers = (residual.mean, residual.mcse, part, left, measure, misfit)
+    return SiteClaim(sites, *numbers, *judgement, len(draws), tolerance)

@@ -31,6 +31,8 @@ class Reader(NamedTuple):
         zeros_like: Zeros of the shape of an array.
         check: By how much fresh draws differ from the entropy of a site in closed form, where that
             can be wrong: of a class that is a user's own. `None` elsewhere.
+        family: The name of a distribution's family, and the least and the largest scale of a normal
+            or Laplace one, else `None`.
     """
 
     closed_entropy: Callable[[Any], Any]
@@ -39,6 +41,7 @@ class Reader(NamedTuple):
     entropy: Callable[[Any], Estimate]
     zeros_like: Callable[[Any], Any]
     check: Callable[[Any], Any]
+    family: Callable[[Any], tuple[str, Any]]
 
 
 def read_sites(
@@ -140,7 +143,9 @@ def joint_sites(guide: Sites, name: str) -> list[str]:
 
 def _checked(record: SiteTerms, site: BaseSite, reader: Reader) -> SiteTerms:
     is_closed = record.entropy_method == "closed form" and not site.is_factor
-    return replace(record, check=reader.check(site)) if is_closed else record
+    family, scale = reader.family(site.fn)
+    check = reader.check(site) if is_closed else None
+    return replace(record, check=check, family=family, scale=scale)
 
 
 def _averaged(record: SiteTerms, site: BaseSite, enumeration: Enumeration) -> SiteTerms:

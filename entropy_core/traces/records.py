@@ -50,6 +50,8 @@ class SiteTerms:
         num_observed: How many of them no mask hides; `None` where there is no mask.
         scaled_term: `term` under the handlers' scales, as a loss has it; `summed` fills it in.
         check: By how much fresh draws differ from `entropy`, where that could be wrong.
+        family: The name of the site's family of distributions.
+        scale: The least and the largest scale of a normal or Laplace distribution, else `None`.
     """
 
     name: str
@@ -65,6 +67,8 @@ class SiteTerms:
     num_observed: Any = None
     scaled_term: Any = None
     check: Any = None
+    family: str = ""
+    scale: Any = None
 
     @property
     def plate_scale(self) -> float:
@@ -185,6 +189,7 @@ def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
                     "num_observed",
                     "scaled_term",
                     "check",
+                    "scale",
                 ),
             )
             for site in terms.sites

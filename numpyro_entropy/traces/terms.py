@@ -4,11 +4,13 @@ Nothing here knows VAEs: it reads any model and guide that NumPyro itself can tr
 """
 
 import zlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import random
 from jaxtyping import Array
+from numpyro.distributions import Distribution, Laplace, Normal
 
 from entropy_core.checks import expected
 from entropy_core.traces.reading import Estimate, Reader, read_all_sites, read_sites
@@ -20,6 +22,8 @@ from numpyro_entropy.entropies.estimate import (
     entropy_check,
     entropy_estimate,
 )
+from numpyro_entropy.entropies.families import belongs_to
+from numpyro_entropy.entropies.wrappers import unwrapped
 from numpyro_entropy.traces.autoguides import path_entropy
 from numpyro_entropy.traces.enumerated import read_enumeration
 from numpyro_entropy.traces.sites import Site
@@ -35,6 +39,7 @@ jax.tree_util.register_dataclass(
         "num_observed",
         "scaled_term",
         "check",
+        "scale",
     ],
     meta_fields=[
         "name",
@@ -43,6 +48,7 @@ jax.tree_util.register_dataclass(
         "entropy_method",
         "plates",
         "num_elements",
+        "family",
     ],
 )
 jax.tree_util.register_dataclass(
@@ -139,4 +145,14 @@ def _reader(entropy_samples: int, rng_key: Array | None) -> Reader:
         entropy=entropy,
         zeros_like=jnp.zeros_like,
         check=check,
+        family=_family,
     )
+
+
+def _family(fn: Distribution) -> tuple[str, Array | None]:
+    leaf: Any = unwrapped(fn)
+    if not belongs_to(leaf, Normal, Laplace):
+        # The two parametrisations of one family have names of their own.
+        return type(leaf).__name__.removesuffix("Logits").removesuffix("Probs"), None
+    name = "Normal" if belongs_to(leaf, Normal) else "Laplace"
+    return name, jnp.stack([jnp.min(leaf.scale), jnp.max(leaf.scale)])

@@ -3,8 +3,11 @@
 Nothing here knows VAEs: it reads any model and guide that Pyro itself can trace.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Laplace, Normal
 
 from entropy_core.checks import expected
 from entropy_core.traces.reading import Estimate, Reader, read_all_sites, read_sites
@@ -15,6 +18,8 @@ from pyro_entropy.entropies.estimate import (
     entropy_check,
     entropy_estimate,
 )
+from pyro_entropy.entropies.families import belongs_to
+from pyro_entropy.entropies.wrappers import unwrapped
 from pyro_entropy.traces.autoguides import folded, path_entropy
 from pyro_entropy.traces.enumerated import read_enumeration
 from pyro_entropy.traces.sites import Site
@@ -88,4 +93,13 @@ def _reader(entropy_samples: int) -> Reader:
         entropy=entropy,
         zeros_like=torch.zeros_like,
         check=check,
+        family=_family,
     )
+
+
+def _family(fn: Distribution) -> tuple[str, Tensor | None]:
+    leaf: Any = unwrapped(fn)
+    if not belongs_to(leaf, Normal, Laplace):
+        return type(leaf).__name__, None
+    name = "Normal" if belongs_to(leaf, Normal) else "Laplace"
+    return name, torch.stack([leaf.scale.min(), leaf.scale.max()])

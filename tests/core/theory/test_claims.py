@@ -8,6 +8,7 @@ from entropy_core.results.evidence import BatchEvidence, MeanEvidence
 from entropy_core.theory.claims import Evidence, SiteClaim, explain, find_directions
 from entropy_core.theory.directions import Direction, Jacobian, sampled_rows, search
 from entropy_core.theory.linearised import Linearised, stacked
+from entropy_core.theory.verdicts import NOISE
 from entropy_core.traces.records import Plate
 from tests.core.report.test_report import report
 
@@ -310,18 +311,29 @@ CLAIMS = [
     SiteClaim(("z",), 1e-5, 1e-6, 1e-5, 0.0, 0.0, 1e-15, "holds", "all is zero"),
     SiteClaim(("x",), 0.5, 0.1, 0.5, 0.0, 0.0, 1e-15, "not converged", "a gradient"),
     SiteClaim(("v", "w"), 0.1, np.nan, 0.0, 0.1, 0.0, np.nan, "no claim", "no parameter to scale"),
+    SiteClaim(("u",), 0.01, 0.02, 0.01, 0.0, 0.0, 0.0, "not decided", NOISE, 120.0, 10),
 ]
 
 
 def test_a_report_tells_the_claims(tmp_path):
     made = report().with_claims(CLAIMS)
     table = made.claims()
-    assert list(table.index) == ["z", "x", "v, w"]
-    assert list(table["verdict"]) == ["holds", "not converged", "no claim"]
+    assert list(table.index) == ["z", "x", "v, w", "u"]
+    assert list(table["verdict"]) == ["holds", "not converged", "no claim", "not decided"]
     text = " ".join(str(made).replace("\n  ", " ").split())
-    assert "The theorem's claim holds for 'z', within the tolerance" in text
-    assert "Training has not converged for 'x'" in text
-    assert "The theorem makes no claim for 'v' and 'w': no parameter to scale." in text
+    assert "The residual of 'z' is zero within 0.001 nats." in text
+    assert (
+        "'x' has not converged (residual 0.50 ± 0.10 nats): the ELBO still has a gradient" in text
+    )
+    assert (
+        "The theorem makes no claim for 'v', 'w' (residual 0.1 nats): no parameter to scale."
+        in text
+    )
+    assert "Whether the theorem's claim holds for 'u' (residual 0.010 ± 0.020 nats) is not" in text
+    assert "the draws do not tell; about 120 draws for each data point would." in text
+    assert (
+        "claims zero is below 0.001 nats per data point; 10 draws, joint error level 0.27 %" in text
+    )
     made.to_html(tmp_path / "report.html")
     assert "What the theorem claims" in (tmp_path / "report.html").read_text(encoding="utf-8")
     made.save(tmp_path / "report.nc")
