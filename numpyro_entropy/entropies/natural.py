@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import lax, nn, random
 from jaxtyping import Array
 from numpyro.distributions import Distribution
+from numpyro.distributions.transforms import AffineTransform
 
 from numpyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
 from numpyro_entropy.distributions.one_hot import OneHotCategorical
@@ -80,7 +82,9 @@ def log_density_differences(fn: Distribution) -> tuple[Array, ...] | None:
 
 
 def _is_known_by_its_parameters(fn: Distribution) -> bool:
-    while isinstance(fn, dist.TransformedDistribution):
+    while isinstance(fn, dist.TransformedDistribution) and all(
+        isinstance(transform, AffineTransform) for transform in fn.transforms
+    ):
         fn = unwrapped(fn.base_dist)
     # Points, factors, and what has another support for other parameters.
     return isinstance(fn, dist.Delta | dist.Unit | dist.Uniform)
@@ -93,7 +97,8 @@ def parameters_of(fn: Distribution) -> tuple[Array, ...]:
         parts = fn.mixing_distribution, fn.component_distribution
         return tuple(value for part in parts for value in parameters_of(part))
     if isinstance(fn, dist.TransformedDistribution):
-        return parameters_of(fn.base_dist)
+        inner = tuple(jnp.asarray(value) for value in jax.tree.leaves(fn.transforms))
+        return (*parameters_of(fn.base_dist), *inner)
     values = (fn.__dict__.get(name) for name in fn.arg_constraints)
     return tuple(jnp.asarray(value) for value in values if value is not None)
 

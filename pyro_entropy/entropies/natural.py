@@ -76,7 +76,9 @@ def log_density_differences(fn: Distribution) -> tuple[Tensor, ...] | None:
 
 
 def _is_known_by_its_parameters(fn: Distribution) -> bool:
-    while isinstance(fn, td.TransformedDistribution):
+    while isinstance(fn, td.TransformedDistribution) and all(
+        isinstance(transform, td.AffineTransform) for transform in fn.transforms
+    ):
         fn = unwrapped(fn.base_dist)
     # Points, factors, and what has another support for other parameters.
     return isinstance(fn, dist.Delta | dist.Unit | td.Uniform)
@@ -89,12 +91,10 @@ def parameters_of(fn: Distribution) -> tuple[Tensor, ...]:
         parts = fn.mixture_distribution, fn.component_distribution
         return tuple(value for part in parts for value in parameters_of(part))
     if isinstance(fn, td.TransformedDistribution):
-        inner = tuple(
-            value
-            for transform in fn.transforms
-            if isinstance(transform, torch.nn.Module)
-            for value in transform.parameters()
-        )
+        modules = [t for t in fn.transforms if isinstance(t, torch.nn.Module)]
+        own = [value for transform in fn.transforms for value in vars(transform).values()]
+        inner: list[Tensor] = [value for value in own if isinstance(value, Tensor)]
+        inner += [value for module in modules for value in module.parameters()]
         return (*parameters_of(fn.base_dist), *inner)
     values = (fn.__dict__.get(name) for name in fn.arg_constraints)
     return tuple(value for value in values if isinstance(value, Tensor))

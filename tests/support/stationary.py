@@ -96,9 +96,11 @@ CASES = {
 
 
 def minimise(
-    loss_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray
+    loss_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    norm: float = GRADIENT_NORM,
 ) -> np.ndarray:
-    """The parameters at a stationary point."""
+    """The parameters at a stationary point, where the gradient is no longer than `norm`."""
 
     def gradient(x: np.ndarray) -> np.ndarray:
         return loss_and_gradient(x)[1]
@@ -106,7 +108,7 @@ def minimise(
     x = minimize(loss_and_gradient, start, jac=True, method="BFGS", options={"gtol": 1e-6}).x
     # The last digits with Newton's method, since a line search cannot tell such losses apart.
     for _ in range(10):
-        if np.linalg.norm(gradient(x)) < GRADIENT_NORM:
+        if np.linalg.norm(gradient(x)) < norm:
             return x
         steps = 1e-5 * np.eye(len(x))
         hessian = np.stack([(gradient(x + h) - gradient(x - h)) / 2e-5 for h in steps])
