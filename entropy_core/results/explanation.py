@@ -108,7 +108,7 @@ class BaseExplanation:
 
 def shown(calls: Iterable[Arguments]) -> Iterator[Arguments]:
     """The batches, with a progress bar where they take long."""
-    yield from tqdm(calls, desc="explain", unit=" batches", delay=DELAY, leave=False)
+    yield from tqdm(calls, desc="explain", unit="batch", delay=DELAY, leave=False)
 
 
 def pieces(call: Arguments, is_part: bool) -> Iterator[Arguments]:

@@ -158,7 +158,8 @@ class Explanation(BaseExplanation):
         Raises:
             ValueError: If there are no parameters, or not all that the batch asks for.
         """
-        keys = random.split(rng_key, self.num_particles)
+        # A split would be compiled for each number of draws.
+        keys = (random.fold_in(rng_key, i) for i in range(self.num_particles))
         draws = [jax.device_get(self._compiled(key, params, call)) for key in keys]
         floats = jax.tree.leaves(float_params(params))
         if not floats:

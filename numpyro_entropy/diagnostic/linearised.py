@@ -127,8 +127,9 @@ class _LinearRows:
 
     def push(self, name: str, change: Array) -> directions.Array:
         """The change of the rows where the draw of a site changes."""
-        columns = jnp.zeros((1, len(self.flat)), self.flat.dtype)
-        return self._pushed_rows(columns, {name: change[None]}, self.flat)[0]
+        columns, still = self._padded(np.zeros((0, len(self.flat))), 1)
+        changes = {**still, name: jnp.asarray(change)[None]}
+        return _numpy(self._push(columns, changes, self.flat, self.still, *self.context))[0]
 
     def depends(self, where: slice) -> bool:
         """Whether some rows depend on any of the draws."""
@@ -188,20 +189,16 @@ class _LinearRows:
         return self._pull(weights, self.flat, self.still, *self.context)
 
     def _pushed_by(self, columns: directions.Array, at: Array) -> directions.Array:
-        return self._pushed_rows(jnp.asarray(columns.T, self.flat.dtype), {}, at).T
+        num = columns.shape[1]
+        padded, still = self._padded(columns.T, min(w for w in WIDTHS if w >= num))
+        return _numpy(self._push(padded, still, at, self.still, *self.context))[:num].T
 
-    def _pushed_rows(
-        self, columns: Array, changes: dict[str, Array], at: Array
-    ) -> directions.Array:
-        """Rows of a few widths, so that what is compiled for one serves the next."""
-        num = len(columns)
-        width = min(w for w in WIDTHS if w >= num)
-        columns = jnp.zeros((width, len(at)), at.dtype).at[:num].set(columns)
-        still = {
-            name: jnp.zeros((width, *z.shape), z.dtype).at[:num].set(changes.get(name, 0.0))
-            for name, z in self.still.items()
-        }
-        return _numpy(self._push(columns, still, at, self.still, *self.context))[:num]
+    def _padded(self, columns: directions.Array, width: int) -> tuple[Array, dict[str, Array]]:
+        """Columns of one of a few widths, so that what is compiled for one serves the next."""
+        padded = np.zeros((width, len(self.flat)))
+        padded[: len(columns)] = columns
+        still = {name: jnp.zeros((width, *z.shape), z.dtype) for name, z in self.still.items()}
+        return jnp.asarray(padded, self.flat.dtype), still
 
 
 def _location_and_scale(fn: Distribution) -> tuple[Array, Array] | None:
