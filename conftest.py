@@ -27,7 +27,7 @@ install_import_hook(["entropy_core", "numpyro_entropy", "pyro_entropy"], "bearty
 # x64 holds for the whole process: float32 models say so by their dtype.
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # Most functions here run a few times: compiling them well takes longer than running them.
 jax.config.update("jax_disable_most_optimizations", True)
 torch.set_num_threads(1)
@@ -39,7 +39,7 @@ def pytest_collection_finish() -> None:
     """Leaves what is imported to no garbage collection, and collects less often."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture
