@@ -25,6 +25,11 @@ X = jnp.asarray(data())
 VAES = {"VAE1": VAE1(D, H, hidden=HIDDEN), "LinearVAE": LinearVAE(D, H)}
 
 
+@pytest.fixture(scope="module")
+def params():
+    return jax.jit(VAES["VAE1"].init)(KEY)
+
+
 @pytest.mark.parametrize("name", VAES)
 def test_init_draws_parameters_as_svi_does(name):
     vae = VAES[name]
@@ -72,16 +77,14 @@ CALLS = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_incomplete_params_are_refused(call, fault):
+def test_incomplete_params_are_refused(call, fault, params):
     vae = VAES["VAE1"]
-    params = jax.jit(vae.init)(KEY)
     with pytest.raises(ValueError, match=r"expected .*(encoder|decoder).* for `(init_)?params`"):
         call(vae, fault(params))
 
 
-def test_one_fault_is_named():
+def test_one_fault_is_named(params):
     vae = VAES["VAE1"]
-    params = jax.jit(vae.init)(KEY)
     missing = {name: value for name, value in params.items() if name != "decoder.log_variance"}
     with pytest.raises(ValueError, match=r"the parameters \['decoder.log_variance'\] for"):
         vae.get_weights(missing)

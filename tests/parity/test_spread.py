@@ -12,8 +12,8 @@ import pyro_entropy
 from entropy_core.datasets import ppca
 
 X = ppca(num_train=1000, num_test=1).train
-OPTIONS = {"num_epochs": 40, "batch_size": 100, "diagnose_every": 40, "progress_bar": False}
-SIZE, REPEATS = 50, 40
+OPTIONS = {"num_epochs": 30, "batch_size": 100, "diagnose_every": 30, "progress_bar": False}
+SIZE, REPEATS = 50, 20
 RNG = np.random.default_rng(0)
 ROWS = [RNG.choice(len(X), SIZE, replace=False) for _ in range(REPEATS)]
 

@@ -38,7 +38,8 @@ def test_probabilities_sum_to_one(name, num_levels, dtype):
     levels = fn.enumerate_support()
     assert levels.shape == (num_levels, 5)
     assert levels.dtype == dtype
-    np.testing.assert_allclose(jnp.exp(fn.log_prob(levels)).sum(0), 1, atol=1e-6)
+    log_probs = jax.jit(lambda fn, levels: fn.log_prob(levels))(fn, levels)
+    np.testing.assert_allclose(np.exp(log_probs).sum(0), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", mostly(TWO, ["DiscretizedNormal"]))
@@ -55,11 +56,19 @@ def test_discretised_distributions_are_those_of_the_other_side(name):
 def test_draws_and_gradients(name):
     make = getattr(numpyro_entropy, name)
     fn = make(jnp.array(0.4), jnp.array(0.1))
-    draws = fn.sample(KEY, (100_000,))
-    assert fn.support(draws).all()
-    assert_within_errors(draws, fn.mean.item())
-    assert_within_errors(-fn.log_prob(draws), fn.entropy().item())
-    check_grads(lambda loc, scale: make(loc, scale, 8).entropy(), (0.4, 0.1), 1, modes=["rev"])
+
+    @jax.jit
+    def draws_and_moments(fn):
+        draws = fn.sample(KEY, (50_000,))
+        return draws, fn.support(draws), fn.log_prob(draws), fn.mean, fn.entropy()
+
+    draws, inside, log_probs, mean, entropy = draws_and_moments(fn)
+    assert inside.all()
+    assert_within_errors(draws, mean.item())
+    assert_within_errors(-log_probs, entropy.item())
+    check_grads(
+        jax.jit(lambda loc, scale: make(loc, scale, 8).entropy()), (0.4, 0.1), 1, modes=["rev"]
+    )
 
 
 @DISCRETIZED
@@ -97,7 +106,7 @@ def test_continuous_bernoulli_is_torchs_where_that_is_accurate():
 @pytest.mark.parametrize("logit", [-40.0, 0.0, 3.0])
 def test_continuous_bernoulli_draws_and_gradients(logit):
     fn = numpyro_entropy.ContinuousBernoulli(jnp.array(logit))
-    draws = fn.sample(KEY, (200_000,))
+    draws = jax.jit(lambda fn: fn.sample(KEY, (50_000,)))(fn)
     assert fn.support(draws).all()
     assert_within_errors(draws, fn.mean.item())
     mean = jax.grad(lambda x: -numpyro_entropy.ContinuousBernoulli(x).log_prob(0.0))(logit)

@@ -90,8 +90,9 @@ def test_nets_of_every_kind_train(net):
         assert np.any(old != new)
     params = {**params, **(state.mutable_state or {})}
     # Any leading batch shape for latents; Equinox's modules take one data point.
-    assert vae.decode(params, jnp.zeros((2, B, H))).batch_shape == (2, B)
-    assert vae.reconstruct(params, x).shape == (B, D)
+    decoded = jax.eval_shape(vae.decode, params, jnp.zeros((2, B, H)))
+    assert decoded.batch_shape == (2, B)
+    assert jax.eval_shape(vae.reconstruct, params, x).shape == (B, D)
     report = EntropySumDiagnostic(vae.model, vae.guide, num_particles=1).run(KEY, params, x)
     assert np.isfinite(report["elbo"])
 

@@ -30,7 +30,7 @@ FAMILIES = {
     "Bernoulli": lambda a, b: dist.Bernoulli(logits=a * b),
     "Poisson": lambda a, b: dist.Poisson(b * jnp.exp(a)),
 }
-NORMAL = {"deadline": None, "derandomize": True, "max_examples": 12}
+NORMAL = {"deadline": None, "derandomize": True, "max_examples": 8}
 COUNT = count(1)
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

@@ -113,7 +113,7 @@ def test_log_likelihoods_are_those_of_draws_from_the_prior(name):
         pyro.set_rng_seed(3)
         assert IWAE_ELBO(1).loss(model, guide, *args, **kwargs) == pytest.approx(host, rel=PARITY)
     # One by one, draws take long.
-    num_particles = 200 if name == "BatchNorm" else 2000
+    num_particles = 60 if name == "BatchNorm" else 2000
     found = log_likelihood(model, guide, batches, num_particles=num_particles)
     start, num_draws = 0, 10000
     for args, _ in calls:

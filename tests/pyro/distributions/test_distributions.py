@@ -51,7 +51,7 @@ def test_probabilities_are_those_of_bins_with_open_ends(make, scipy, loc, scale)
 @DISCRETIZED
 def test_moments_and_entropy_of_the_levels(make):
     fn = make(double([0.4, 0.9]), double([0.1, 0.4]))
-    draws = fn.sample((200_000,))
+    draws = fn.sample((50_000,))
     assert fn.support.check(draws).all()
     for d in range(2):
         assert_within_errors(draws[:, d], fn.mean[d].item())

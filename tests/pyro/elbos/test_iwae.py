@@ -114,9 +114,7 @@ def test_the_weights_average_to_the_evidence_for_each_data_point():
 BIAS = [(size, scale) for size in (100, 50, 10, 1) for scale in (1.0, 1 / N, 3.0)]
 
 
-@pytest.mark.parametrize(
-    ("size", "handler_scale"), mostly(BIAS, [(10, 1.0), (10, 1 / N), (1, 3.0)])
-)
+@pytest.mark.parametrize(("size", "handler_scale"), mostly(BIAS, [(10, 1 / N), (1, 3.0)]))
 def test_the_bias_at_many_particles(size, handler_scale):
     found, evidence = bounds(IWAE_ELBO(1000, chunk_size=300), size, 40, handler_scale)
     bias = found - evidence
@@ -177,8 +175,10 @@ def test_at_the_exact_posterior_the_gradient_is_zero(gradient, num_particles):
     assert (abs(Copies(5).gradients(elbo)) > 1e-6).all()
 
 
-@GRADIENTS
-@pytest.mark.parametrize("chunk_size", mostly([None, 2], [2]))
+@pytest.mark.parametrize(
+    ("chunk_size", "gradient"),
+    mostly([(c, g) for c in (None, 2) for g in ("plain", "dreg", "stl")], [(2, "dreg")]),
+)
 def test_trains_through_both_of_the_hosts_ways(gradient, chunk_size):
     x = torch.tensor(data(), dtype=torch.float32)
     elbo = IWAE_ELBO(5, gradient=gradient, chunk_size=chunk_size)
