@@ -16,6 +16,7 @@ import pandas as pd
 from entropy_core.figures import sites as site_plots
 from entropy_core.figures import training as plots
 from entropy_core.report.findings import findings
+from entropy_core.report.residuals import level
 from entropy_core.results.data import ReportData
 
 LONG = 20
@@ -46,12 +47,13 @@ def render_page(report: ReportData) -> str:
     The figures are there if arviz-plots and matplotlib are installed.
     """
     tables = [
-        ("Terms, entropies and residuals", report.summary()),
-        ("Sites", report.sites()),
-        ("Latents", report.latents()),
+        ("Terms, entropies and residuals", report.summary(), ""),
+        ("Sites", report.sites(), ""),
+        ("Latents", report.latents(), ""),
     ]
     if report.group("claims") is not None:
-        tables.insert(1, ("What the theorem claims", report.claims()))
+        claims = report.claims()
+        tables.insert(1, ("What the theorem claims", claims, f"<p>{escape(level(claims))}.</p>"))
     body = [
         "<h1>Entropy report</h1>",
         f"<p>{_sentence(report)}</p>",
@@ -59,7 +61,7 @@ def render_page(report: ReportData) -> str:
         _no_claim(report),
         _findings(report),
         *_figures(report),
-        *(_section(heading, table) for heading, table in tables if len(table)),
+        *(_section(*section) for section in tables if len(section[1])),
         _untreated(report),
         _footer(report),
     ]
@@ -119,11 +121,11 @@ def _findings(report: ReportData) -> str:
     return f"<section><h2>Findings</h2><ul>{items}</ul></section>"
 
 
-def _section(heading: str, table: pd.DataFrame) -> str:
+def _section(heading: str, table: pd.DataFrame, note: str) -> str:
     box = f'<div class="scroll">{_table(table)}</div>'
     if len(table) > LONG:
         box = f"<details><summary>{len(table)} rows</summary>{box}</details>"
-    return f"<section><h2>{heading}</h2>{box}</section>"
+    return f"<section><h2>{heading}</h2>{note}{box}</section>"
 
 
 def _table(table: pd.DataFrame) -> str:

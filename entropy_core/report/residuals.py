@@ -12,7 +12,7 @@ from entropy_core.report.families import meaning
 from entropy_core.results import tables
 from entropy_core.results.data import ReportData
 from entropy_core.results.numbers import short
-from entropy_core.theory.verdicts import NOISE, TOO_FEW, UNCLEAR
+from entropy_core.theory.verdicts import LEVEL, NOISE, TOO_FEW, UNCLEAR
 
 # A residual below it, in nats, is not worth a sentence where there are no verdicts.
 SMALL = 0.01
@@ -101,6 +101,18 @@ def on_residuals(report: ReportData, num_dims: Mapping[str, int]) -> list[str]:
     return [*capitalised, *_on_holding(report, found), *_on_cancelling(report)]
 
 
+def level(claims: pd.DataFrame) -> str:
+    """What counts as zero in claims, from how many draws, and at which level of error."""
+    # Not every saved report has them.
+    if "tolerance" not in claims:
+        return "report.claims() has their parts"
+    tolerance, draws = claims["tolerance"].iloc[0], claims["num_draws"].max()
+    return (
+        f"zero is below {short(tolerance)} nats per data point; {draws} draws, "
+        f"joint error level {100 * LEVEL:.2g} %"
+    )
+
+
 def _with_claims(
     report: ReportData, table: pd.DataFrame, num_dims: Mapping[str, int]
 ) -> list[Subject]:
@@ -178,9 +190,11 @@ def _sentence(subject: Subject, trained_on: str) -> str:
             f"not what was trained ({trained_on}).{subject.meaning}"
         )
     if subject.verdict == "not converged":
+        have = "have" if several else "has"
         return (
-            f"{subject.names} {'have' if several else 'has'} not converged{size}: the ELBO still "
-            f"has a gradient there, so train longer.{subject.meaning}"
+            f"{subject.names} {have} not converged{size}: the ELBO of these "
+            "data still has a gradient there. If they are those of the training, train longer."
+            f"{subject.meaning}"
         )
     if subject.verdict == "no claim":
         text = f"The theorem makes no claim for {subject.names}{size}: {subject.reason}."

@@ -5,11 +5,9 @@ from textwrap import wrap
 import pandas as pd
 
 from entropy_core.report.findings import findings
-from entropy_core.report.residuals import pattern
+from entropy_core.report.residuals import level, pattern
 from entropy_core.results.data import ReportData
-from entropy_core.results.numbers import short
 from entropy_core.results.tables import ROWS
-from entropy_core.theory.verdicts import LEVEL
 
 # So many rows of residuals, lines on sites that are not treated, and findings: one screen.
 MAX_ROWS, MAX_UNTREATED, MAX_FINDINGS = 8, 4, 8
@@ -30,7 +28,7 @@ def render_text(report: ReportData) -> str:
     if report.no_claim:
         lines.append(f"no claim      {report.no_claim}: the theorem says nothing of this optimum")
     if report.group("claims") is not None:
-        lines.append(f"claims        {_level(report.claims())}")
+        lines.append(f"claims        {level(report.claims())}")
     if len(latents):
         active = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed"
         lines.append(f"latents       {active} of {len(latents)}")
@@ -53,17 +51,6 @@ def _numbers(table: pd.DataFrame) -> list[str]:
         table = pd.concat([table.iloc[: len(ROWS)], residuals[residuals.index.isin(kept)]])
     lines = table.to_string(float_format=lambda value: f"{value:.4f}").split("\n")
     return [*lines, f"... and {rest} smaller ones in report.summary()"] if rest else lines
-
-
-def _level(claims: pd.DataFrame) -> str:
-    # Not every saved report has them.
-    if "tolerance" not in claims:
-        return "report.claims() has their parts"
-    tolerance, draws = claims["tolerance"].iloc[0], claims["num_draws"].max()
-    return (
-        f"zero is below {short(tolerance)} nats per data point; {draws} draws, "
-        f"joint error level {100 * LEVEL:.2g} %"
-    )
 
 
 def _untreated(reasons: dict[str, str]) -> list[str]:
