@@ -92,6 +92,7 @@ def test_whatever_the_draws_and_batches(name):
             guide,
             split(x, num_batches),
             num_particles=num_particles,
+            max_particles=num_particles,
         )
         found = check_verdicts(name, claims, exact, tolerance=TOLERANCE)
         missed += found if num_particles >= 10 else 0
