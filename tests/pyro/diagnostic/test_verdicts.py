@@ -78,7 +78,8 @@ def test_whatever_the_draws_and_batches(name):
     missed = 0
     for seed, (num_particles, num_batches) in enumerate(RUNS):
         pyro.set_rng_seed(seed)
-        claims = explain_residuals(model, guide, split(x, num_batches), num_particles=num_particles)
+        draws = {"num_particles": num_particles, "max_particles": num_particles}
+        claims = explain_residuals(model, guide, split(x, num_batches), **draws)
         found = check_verdicts(name, claims, exact, tolerance=TOLERANCE)
         missed += found if num_particles >= 10 else 0
     # Two sites, and five runs with ten draws or more.
