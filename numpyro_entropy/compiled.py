@@ -40,15 +40,24 @@ def compiled(function: Callable) -> Callable:
         2
     """
     programs: dict[Any, Callable] = {}
+    latest: dict[Any, Callable] = {}
 
     def call(*args: Any) -> Any:
         leaves, structure = jax.tree.flatten(args)
+        if structure in latest:
+            try:
+                return latest[structure](leaves)
+            # A program looks at its arguments before it runs: faster than a look at them here.
+            except (TypeError, ValueError):
+                del latest[structure]
         form = structure, tuple(map(_form, leaves))
         if form not in programs:
             try:
                 programs[form] = _program(function, structure, leaves)
             except _NEEDS_VALUES:
                 programs[form] = _as_it_is(function, structure)
+                return programs[form](leaves)
+            latest[structure] = programs[form]
         return programs[form](leaves)
 
     return call

@@ -95,7 +95,8 @@ def test_calls_back_to_python_go_to_their_own_function():
 
 
 def test_shapes_and_types_have_programs_of_their_own():
-    double = compiled(lambda x: 2 * x)
-    assert double(jnp.ones(2)).shape == (2,)
-    assert double(jnp.ones(3)).shape == (3,)
-    assert double(jnp.ones(2, jnp.int32)).dtype == jnp.int32
+    double, ones = compiled(lambda x: 2 * x), jnp.ones(2)
+    for value in (ones, jnp.ones(3), jnp.ones(2, jnp.int32), 1.0, 3, np.float32(2), True, ones):
+        found, jitted = double(value), jax.jit(lambda x: 2 * x)(value)
+        assert (found.shape, found.dtype) == (jitted.shape, jitted.dtype)
+        assert found.weak_type == jitted.weak_type
