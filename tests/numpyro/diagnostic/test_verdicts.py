@@ -131,3 +131,25 @@ def test_at_a_stationary_point(name):
             assert claim.verdict == "holds"
         else:
             assert claim.verdict == ("holds" if abs(claim.residual) < 1e-6 else "no claim")
+
+
+# Classes that Pyro does not have, whose parameters are no attributes.
+HIDDEN = {
+    "truncated normal": (lambda u: dist.TruncatedNormal(u, 0.7, low=0.0), "positive"),
+    "negative binomial by its mean": (
+        lambda u: dist.NegativeBinomial2(jnp.exp(u), 4.0),
+        "counts",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", mostly(HIDDEN, ["truncated normal"]))
+def test_parameters_that_a_class_hides(name):
+    decode, kind = HIDDEN[name]
+    case = claim_models.Claimed(lambda h, u, z: decode(u), kind=kind)
+    model, guide = claim_models.model(HOST, case), claim_models.guide(HOST, case)
+    x = jnp.asarray(data(kind))
+    claims = explain_residuals(random.key(0), initial_params(model, guide, x), model, guide, x)
+    assert claims[0].sites == ("z",)
+    assert claims[0].verdict == "not converged"
+    assert abs(claims[0].rest) < 1e-6
