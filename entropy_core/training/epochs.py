@@ -132,9 +132,12 @@ class _Training:
         self.stopped: Stopped | None = None
 
     def start(self) -> None:
-        """Goes on from the newest file, if there is one."""
-        content = self.checkpoints.start() if self.checkpoints else None
+        """Goes on from the newest file; without one, writes the first."""
+        if self.checkpoints is None:
+            return
+        content = self.checkpoints.start()
         if content is None:
+            self.save()
             return
 
         def read() -> tuple[dict[str, Any], NDArray[np.float64], Any]:

@@ -106,14 +106,16 @@ class Steps(BaseSteps):
                 with reading_params() as params:
                     loss = torch_item(svi.loss_and_grads(svi.model, svi.guide, *args, **kwargs))
             except ValueError:
-                # The host's validation refuses NaN before it comes to a loss.
-                if all(_is_finite(tensor) for tensor in self.trained.values()):
+                # The host's validation refuses numbers that have overflown before there is a loss.
+                if self._bad_site(batch) is None:
                     raise
                 loss, params = math.nan, self.trained
             tensors = list(params.values())
             if not math.isfinite(loss):
                 zero_grads(tensors)
-                raise NotFiniteLoss(step + 1, loss, self._bad_site(batch))
+                site = self._bad_site(batch)
+                self._put_good_back()
+                raise NotFiniteLoss(step + 1, loss, site)
             self._keep_good(params)
             svi.optim(tensors)
             zero_grads(tensors)
@@ -214,17 +216,19 @@ class Steps(BaseSteps):
                 kept.copy_(tensor)
 
     def _bad_site(self, batch: Arguments) -> str | None:
-        """The first site that is not finite; then the last good weights are put back."""
+        """The first site that is not finite, at fresh draws."""
         svi = self.svi
         with torch.no_grad(), keeping_random_state():
             with evaluating(svi.model, svi.guide):
                 pair = run_pair(svi.model, svi.guide, *batch)
             sites = [*pair.guide.values(), *pair.model.values()]
             bad = (site.name for site in sites if not _is_finite(site.value, site.log_prob))
-            found = next(bad, None)
-            for name, kept in self.good.items():
-                self.trained[name].copy_(kept)
-        return found
+            return next(bad, None)
+
+    @torch.no_grad()
+    def _put_good_back(self) -> None:
+        for name, kept in self.good.items():
+            self.trained[name].copy_(kept)
 
     def _size(self, batch: Arguments) -> int:
         """The number of data points that a loss of this batch stands for."""
