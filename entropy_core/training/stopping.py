@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from entropy_core.checks import check_non_negative, check_number, check_positive_int, expected
@@ -173,39 +174,67 @@ class TheoremStop:
 
     def decide(self, looks: Sequence[Look]) -> Stopped | None:
         """How the training has ended with the last look; `None` where it goes on."""
-        if len(looks) < self.window + self.patience - 1:
+        needed = self.window + self.patience - 1
+        if len(looks) < needed:
             return None
-        for last in range(len(looks) - self.patience + 1, len(looks) + 1):
-            if not (self._flat(looks[last - self.window : last]) and self._zero(looks[last - 1])):
-                return None
-        newest = looks[-1]
+        last, newest = looks[-needed:], looks[-1]
+        names = sorted({name for look in last for name in look.residuals})
+        # What has had no direction in a look is no part of it.
+        residuals = [[look.residuals.get(name, 0.0) for name in names] for look in last]
+        errors = [[look.errors.get(name, 0.0) for name in names] for look in last]
+        held = self.stops(
+            epochs=[look.epoch for look in last],
+            elbo=[look.elbo for look in last],
+            error=[look.error for look in last],
+            residuals=np.array(residuals),
+            errors=np.array(errors),
+            num_draws=[look.num_draws for look in last],
+        )
+        if not held[-1]:
+            return None
         reason = (
             f"for {self.patience} looks the slope of the ELBO was zero within its error and below "
             f"{self.tol:g} nats an epoch"
         )
         if newest.residuals:
-            reason += f", and so was each residual: {', '.join(sorted(newest.residuals))}"
+            reason += f", and each residual below it: {', '.join(sorted(newest.residuals))}"
         return Stopped("theorem", newest.epoch, reason, newest.undecided)
 
-    def _flat(self, looks: Sequence[Look]) -> bool:
-        slope, scatter, sampled = slope_of(
-            [look.epoch for look in looks],
-            [look.elbo for look in looks],
-            [look.error for look in looks],
-        )
-        factor = float(student.ppf(LEVEL, len(looks) - 2))
-        return (
-            abs(slope) <= factor * max(scatter, sampled)
-            and abs(slope) + factor * scatter < self.tol
-        )
+    def stops(
+        self,
+        epochs: ArrayLike,
+        elbo: ArrayLike,
+        error: ArrayLike,
+        residuals: ArrayLike,
+        errors: ArrayLike,
+        num_draws: ArrayLike,
+    ) -> NDArray[np.bool_]:
+        """For each of `L` looks, at least as many as are needed, whether both hold there.
 
-    def _zero(self, look: Look) -> bool:
-        factor = float(student.ppf(LEVEL, look.num_draws - 1)) if look.num_draws > 1 else np.inf
-        # A NaN is no zero.
-        return all(
-            abs(residual) + factor * look.errors[name] < self.tol
-            for name, residual in look.residuals.items()
+        Args:
+            epochs: Where the looks are, `(L,)`.
+            elbo: The ELBO, `(*runs, L)`.
+            error: Its Monte-Carlo standard error, `(*runs, L)`.
+            residuals: Those of `S` sites, `(*runs, L, S)`.
+            errors: Their Monte-Carlo standard errors, `(*runs, L, S)`.
+            num_draws: How many draws these are from, `(L,)`.
+        """
+        views = (
+            sliding_window_view(a, self.window, -1) for a in map(_floats, (epochs, elbo, error))
         )
+        slope, scatter, sampled = slope_of(*views)
+        factor = student.ppf(LEVEL, self.window - 2)
+        flat = np.abs(slope) <= factor * np.maximum(scatter, sampled)
+        flat &= np.abs(slope) + factor * scatter < self.tol
+        # From a single draw there is no error, and nothing is known.
+        degrees = np.maximum(_floats(num_draws) - 1, 1e-9)
+        bounds = np.abs(residuals) + student.ppf(LEVEL, degrees)[:, None] * _floats(errors)
+        # A NaN is not below.
+        zero = (bounds < self.tol).all(-1)
+        both = flat & zero[..., self.window - 1 :]
+        held = sliding_window_view(both, self.patience, -1).all(-1)
+        early = np.zeros((*both.shape[:-1], self.window + self.patience - 2), bool)
+        return np.concatenate([early, held], -1)
 
 
 # A direction is there where this much of the natural parameters is left at most: in float32, which
@@ -256,36 +285,36 @@ def rules_of(given: Any, *, validation: bool) -> list[Rule]:
     return rules
 
 
-def slope_of(epochs: ArrayLike, values: ArrayLike, errors: ArrayLike) -> tuple[float, float, float]:
+def slope_of(epochs: ArrayLike, values: ArrayLike, errors: ArrayLike) -> tuple[Any, Any, Any]:
     """The slope of values over epochs by least squares, and its standard error by two ways.
 
     Args:
-        epochs: Where the values are, at least three places.
-        values: The values.
-        errors: Their Monte-Carlo standard errors; NaN counts as none.
+        epochs: Where the values are, at least three places, `(..., L)`.
+        values: The values, `(..., L)`.
+        errors: Their Monte-Carlo standard errors, `(..., L)`; NaN counts as none.
 
     Returns:
         The slope, its error from the scatter about the line, and that from the values' errors.
 
     Example:
-        >>> slope, scatter, sampled = slope_of([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], [0.1] * 4)
-        >>> round(slope, 6), round(scatter, 4), round(sampled, 4)
-        (1.0, 0.0, 0.0447)
+        >>> slope, scatter, sampled = slope_of([0, 1, 2, 3], [0, 1, 2, 3], [0.1] * 4)
+        >>> print(slope.round(6), scatter.round(4), sampled.round(4))
+        1.0 0.0 0.0447
     """
-    x, y = np.asarray(epochs, float), np.asarray(values, float)
-    centred = x - x.mean()
-    squares = centred @ centred
-    slope = centred @ y / squares
-    rests = y - y.mean() - slope * centred
+    x, y, error = map(_floats, (epochs, values, errors))
+    centred = x - x.mean(-1, keepdims=True)
+    squares = (centred**2).sum(-1)
+    slope = (centred * y).sum(-1) / squares
+    rests = y - y.mean(-1, keepdims=True) - slope[..., None] * centred
     # No value is known better than to rounding, which in float32 a look's own sums have.
-    rounding = np.finfo(np.float32).eps * np.abs(y).max()
-    variance = max(rests @ rests / (len(x) - 2), rounding**2)
-    sampled = np.nan_to_num(np.asarray(errors, float), nan=0.0)
-    return (
-        float(slope),
-        float(np.sqrt(variance / squares)),
-        float(np.sqrt((centred * sampled) @ (centred * sampled)) / squares),
-    )
+    rounding = np.finfo(np.float32).eps * np.abs(y).max(-1)
+    variance = np.maximum((rests**2).sum(-1) / (x.shape[-1] - 2), rounding**2)
+    sampled = np.sqrt(((centred * np.nan_to_num(error)) ** 2).sum(-1)) / squares
+    return slope, np.sqrt(variance / squares), sampled
+
+
+def _floats(values: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(values, float)
 
 
 @dataclass

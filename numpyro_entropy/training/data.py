@@ -16,6 +16,9 @@ from numpyro_entropy.traces.batches import arguments_of
 
 WHAT = "an array, a tuple or dictionary with some, or batches that have an array"
 
+# How many data points a look takes together.
+LOOK_SIZE = 1000
+
 
 class Data:
     """Data for training in any form: shuffled in batches for the steps, in order for the looks.
@@ -79,7 +82,7 @@ class Data:
         """The arguments of model and guide that a batch is, transformed."""
         return Arguments.of(batch if self.transform is None else self.transform(rng_key, batch))
 
-    def in_order(self, rng_key: Array, batch_size: int = 1000) -> "InOrder":
+    def in_order(self, rng_key: Array, batch_size: int = LOOK_SIZE) -> "InOrder":
         """The batches in their order, again and again."""
         return InOrder(self, rng_key, batch_size)
 

@@ -1,7 +1,7 @@
 """A training loop: any data, validation, an end by itself, the entropy sum on the way."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 from numpyro.infer import ELBO, SVI
 from numpyro.optim import Adam
 
-from entropy_core.arguments import takes
+from entropy_core.arguments import Arguments, takes
 from entropy_core.checks import check_positive_int
 from entropy_core.report.report import EntropyReport
+from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.callbacks import Callback
 from entropy_core.training.checkpoints import Checkpoints, checkpoints_of
 from entropy_core.training.epochs import train
-from entropy_core.training.stopping import Rule, Stopped, TheoremStop, claims_of, rules_of
+from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
 from numpyro_entropy.diagnostic.claims import explain_residuals
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos.standard import Standard_ELBO
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import check_observations
-from numpyro_entropy.training.data import Data, count_data, first_batch
+from numpyro_entropy.training.data import LOOK_SIZE, Data, count_data, first_batch
 from numpyro_entropy.training.steps import Steps, state_params
 
 
@@ -137,48 +138,19 @@ def fit(
     loss = loss or Standard_ELBO()
     check_annealing(kl_weight, loss)
     source = Data(data, batch_size, transform=transform)
-    held_out = None if validation is None else Data(validation, 1000)
+    held_out = None if validation is None else Data(validation, LOOK_SIZE)
     init_key, order_key, report_key = random.split(rng_key, 3)
     look_key = random.fold_in(order_key, 0)
-    first = first_batch(source, look_key)
     num_data = count_data(source, look_key)
     # `total` is given here and once: as an argument of the update it would be traced.
     total = {"total": num_data} if takes(model, "total") else {}
     svi = SVI(model, guide, optim or Adam(1e-3), loss, **total)
-    with ONE_AT_A_TIME:
-        state = svi.init(init_key, *first.args, **first.kwargs)
-        if init_params is not None:
-            check_params(init_params, state_params(svi, state))
-            state = svi.init(init_key, *first.args, init_params=init_params, **first.kwargs)
+    state = begin(init_key, svi, first_batch(source, look_key), init_params)
     start = state_params(svi, state)
-    in_batches = source.of_one_size(look_key)
-    check_observations(init_key, start, model, guide, in_batches, batch_size)
+    check_observations(init_key, start, model, guide, source.of_one_size(look_key), batch_size)
     if held_out is not None:
         check_observations(init_key, start, model, guide, held_out.in_order(look_key), batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
-    theorem = next((rule for rule in rules if isinstance(rule, TheoremStop)), None)
-    glance = EntropySumDiagnostic(
-        model,
-        guide,
-        num_particles=theorem.num_draws if theorem else 1,
-        data_plate=diagnostic.data_plate,
-        thresholds=diagnostic.thresholds,
-    )
-
-    def claims(params: Params) -> dict[str, Any]:
-        assert theorem is not None
-        found = explain_residuals(
-            report_key,
-            params,
-            model,
-            guide,
-            source.in_order(look_key),
-            num_particles=theorem.num_draws,
-            tolerance=theorem.tol,
-            data_plate=diagnostic.data_plate,
-        )
-        return claims_of(found, theorem.num_draws)
-
     steps = Steps(
         svi,
         source,
@@ -187,9 +159,11 @@ def fit(
         rng_key=order_key,
         report_key=report_key,
         kl_weight=kl_weight,
-        glance=glance,
+        glance=glance_of(diagnostic, model, guide, rules),
         validation=held_out,
-        claims=claims if theorem else None,
+        claims=_claims_for(
+            report_key, rules, model, guide, source.in_order(look_key), diagnostic.data_plate
+        ),
     )
     course, progress = train(
         steps,
@@ -207,3 +181,54 @@ def fit(
     for callback in callbacks:
         callback.end(progress)
     return FitResult(params, course.losses, progress.report, course.stopped)
+
+
+def begin(rng_key: Array, svi: SVI, first: Arguments, init_params: Params | None) -> Any:
+    """The first state of an SVI.
+
+    Raises:
+        ValueError: If `init_params` are not complete.
+    """
+    with ONE_AT_A_TIME:
+        state = svi.init(rng_key, *first.args, **first.kwargs)
+        if init_params is not None:
+            check_params(init_params, state_params(svi, state))
+            state = svi.init(rng_key, *first.args, init_params=init_params, **first.kwargs)
+    return state
+
+
+def glance_of(
+    diagnostic: EntropySumDiagnostic, model: Callable, guide: Callable, rules: Sequence[Rule]
+) -> EntropySumDiagnostic:
+    """What looks on the way: with as many draws as a stop by the theorem asks for, or one."""
+    return EntropySumDiagnostic(
+        model,
+        guide,
+        num_particles=max((getattr(rule, "num_draws", 1) for rule in rules), default=1),
+        data_plate=diagnostic.data_plate,
+        thresholds=diagnostic.thresholds,
+    )
+
+
+def _claims_for(
+    rng_key: Array,
+    rules: Sequence[Rule],
+    model: Callable,
+    guide: Callable,
+    batches: Iterable,
+    data_plate: str | None,
+) -> Callable[[Params], list[SiteClaim]] | None:
+    """What looks at the claims of the theorem, where a rule asks for it."""
+    theorem = next((rule for rule in rules if isinstance(rule, TheoremStop)), None)
+    if theorem is None:
+        return None
+    return lambda params: explain_residuals(
+        rng_key,
+        params,
+        model,
+        guide,
+        batches,
+        num_particles=theorem.num_draws,
+        tolerance=theorem.tol,
+        data_plate=data_plate,
+    )

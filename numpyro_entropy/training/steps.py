@@ -16,11 +16,12 @@ from numpyro.infer import SVI
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_weight
 from entropy_core.report.report import EntropyReport
+from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.epochs import BaseSteps
 from entropy_core.training.interrupts import NotFiniteLoss
-from entropy_core.training.stopping import Look
+from entropy_core.training.stopping import Look, claims_of
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import compiled
@@ -47,6 +48,9 @@ class Steps(BaseSteps):
         glance: What looks on the way.
         validation: Held-out data.
         claims: Makes what a stop by the theorem looks at; `None` for no such stop.
+
+    `each_epoch` are called at the end of each epoch, before its look; sites whose variances they
+    set in closed form go into `closed`, and are no part of a stop by the theorem.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class Steps(BaseSteps):
         kl_weight: Callable[[int], Any] | None,
         glance: EntropySumDiagnostic,
         validation: Data | None,
-        claims: Callable[[Params], dict[str, Any]] | None,
+        claims: Callable[[Params], list[SiteClaim]] | None,
     ) -> None:
         self.svi, self.data, self.num_data, self.state = svi, data, num_data, state
         self.order_key, self.report_key = rng_key, report_key
@@ -69,6 +73,8 @@ class Steps(BaseSteps):
         self.transform_key = random.fold_in(rng_key, 0)
         self.kl_weight = kl_weight
         self.glance, self.validation, self.claims = glance, validation, claims
+        self.each_epoch: list[Callable[[], None]] = []
+        self.closed: set[str] = set()
         self.has_total = "total" in svi.static_kwargs
         self.sizes: dict[Any, int] = {}
         self.good, self.best = state, None
@@ -130,12 +136,20 @@ class Steps(BaseSteps):
         if self.validation is not None:
             held_out = self.validation.in_order(self.report_key)
             validation = self.glance.run(self.report_key, params, held_out)["elbo"]
-        claims = self.claims(params) if self.claims else {}
+        claims = {}
+        if self.claims is not None:
+            found = self.claims(params)
+            claims = claims_of(found, self.glance.num_particles, self.closed)
         return Look(epoch, elbo, error, validation, **claims), report
 
     def in_order(self) -> Any:
         """The training data for a look."""
         return self.data.in_order(self.transform_key)
+
+    def adjust(self, epoch: int) -> None:
+        """What is done to the weights at the end of an epoch, before a look."""
+        for action in self.each_epoch:
+            action()
 
     def weights(self) -> Params:
         """The parameters by name."""

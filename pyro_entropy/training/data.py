@@ -13,6 +13,9 @@ from entropy_core.checks import expected
 
 WHAT = "a torch.Tensor, or NumPy array, a tuple or dictionary with some, or batches that have a"
 
+# How many data points a look takes together.
+LOOK_SIZE = 1000
+
 
 class Data:
     """Data for training in any form: shuffled in batches for the steps, in order for the looks.
@@ -57,7 +60,7 @@ class Data:
         for rows in order.split(even_sizes(self.num_rows, self.batch_size)):
             yield self._take(rows)
 
-    def in_order(self, batch_size: int = 1000) -> "InOrder":
+    def in_order(self, batch_size: int = LOOK_SIZE) -> "InOrder":
         """The batches in their order, again and again."""
         return InOrder(self, batch_size)
 

@@ -16,18 +16,19 @@ from torch import Tensor, nn
 from entropy_core.checks import check_choice, check_positive_int, expected
 from entropy_core.reach import reachable
 from entropy_core.report.report import EntropyReport
+from entropy_core.theory.claims import SiteClaim
 from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.callbacks import Callback
 from entropy_core.training.checkpoints import Checkpoints, checkpoints_of
 from entropy_core.training.epochs import train
-from entropy_core.training.stopping import Rule, Stopped, TheoremStop, claims_of, rules_of
+from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
 from pyro_entropy.diagnostic.claims import explain_residuals
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.traces.batches import check_observations
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import leaves_of, reading_params, run_pair
-from pyro_entropy.training.data import Data, first_batch
+from pyro_entropy.training.data import LOOK_SIZE, Data, first_batch
 from pyro_entropy.training.steps import Steps
 
 
@@ -133,47 +134,25 @@ def fit(
     folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
     check_annealing(kl_weight, loss)
-    modules = (module for fn in (model, guide) for module in reachable(fn, nn.Module))
-    device = next((p.device for module in modules for p in module.parameters()), None)
     with keeping_random_state():
+        device = _device_of(model, guide)
         source = Data(data, batch_size, transform=transform, device=device)
-        held_out = None if validation is None else Data(validation, 1000, device=device)
+        held_out = None if validation is None else Data(validation, LOOK_SIZE, device=device)
         first = first_batch(source)
         check_param_store(model, guide, *first.args, **first.kwargs)
         num_data = check_observations(model, guide, source.in_order(batch_size), batch_size)
         if held_out is not None:
             check_observations(model, guide, held_out.in_order(), batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
-    theorem = next((rule for rule in rules if isinstance(rule, TheoremStop)), None)
-    glance = EntropySumDiagnostic(
-        model,
-        guide,
-        num_particles=theorem.num_draws if theorem else 1,
-        data_plate=diagnostic.data_plate,
-        thresholds=diagnostic.thresholds,
-    )
-
-    def claims() -> dict[str, Any]:
-        assert theorem is not None
-        found = explain_residuals(
-            model,
-            guide,
-            source.in_order(),
-            num_particles=theorem.num_draws,
-            tolerance=theorem.tol,
-            data_plate=diagnostic.data_plate,
-        )
-        return claims_of(found, theorem.num_draws)
-
     steps = Steps(
         SVI(model, guide, optim or Adam({"lr": 1e-3}), loss),
         source,
         num_data,
         kl_weight=kl_weight,
         schedule_by=schedule_by,
-        glance=glance,
+        glance=glance_of(diagnostic, model, guide, rules),
         validation=held_out,
-        claims=claims if theorem else None,
+        claims=_claims_for(rules, model, guide, source, diagnostic.data_plate),
     )
     steps.register(first)
     course, progress = train(
@@ -193,6 +172,41 @@ def fit(
         with keeping_random_state():
             callback.end(progress)
     return FitResult(course.losses, progress.report, course.stopped)
+
+
+def glance_of(
+    diagnostic: EntropySumDiagnostic, model: Callable, guide: Callable, rules: Sequence[Rule]
+) -> EntropySumDiagnostic:
+    """What looks on the way: with as many draws as a stop by the theorem asks for, or one."""
+    return EntropySumDiagnostic(
+        model,
+        guide,
+        num_particles=max((getattr(rule, "num_draws", 1) for rule in rules), default=1),
+        data_plate=diagnostic.data_plate,
+        thresholds=diagnostic.thresholds,
+    )
+
+
+def _claims_for(
+    rules: Sequence[Rule], model: Callable, guide: Callable, source: Data, data_plate: str | None
+) -> Callable[[], list[SiteClaim]] | None:
+    """What looks at the claims of the theorem, where a rule asks for it."""
+    theorem = next((rule for rule in rules if isinstance(rule, TheoremStop)), None)
+    if theorem is None:
+        return None
+    return lambda: explain_residuals(
+        model,
+        guide,
+        source.in_order(),
+        num_particles=theorem.num_draws,
+        tolerance=theorem.tol,
+        data_plate=data_plate,
+    )
+
+
+def _device_of(model: Callable, guide: Callable) -> torch.device | None:
+    modules = (module for fn in (model, guide) for module in reachable(fn, nn.Module))
+    return next((p.device for module in modules for p in module.parameters()), None)
 
 
 def check_param_store(model: Callable, guide: Callable, *args: object, **kwargs: object) -> None:

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from entropy_core.arguments import Arguments, takes
 from entropy_core.report.report import EntropyReport
+from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.epochs import BaseSteps
 from entropy_core.training.interrupts import NotFiniteLoss
-from entropy_core.training.stopping import Look
+from entropy_core.training.stopping import Look, claims_of
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import reading_params, run_pair, trace_pair
@@ -50,6 +51,9 @@ class Steps(BaseSteps):
         glance: What looks on the way.
         validation: Held-out data.
         claims: Makes what a stop by the theorem looks at; `None` for no such stop.
+
+    `each_epoch` are called at the end of each epoch, before its look; sites whose variances they
+    set in closed form go into `closed`, and are no part of a stop by the theorem.
     """
 
     def __init__(
@@ -62,11 +66,13 @@ class Steps(BaseSteps):
         schedule_by: str,
         glance: EntropySumDiagnostic,
         validation: Data | None,
-        claims: Callable[[], dict[str, Any]] | None,
+        claims: Callable[[], list[SiteClaim]] | None,
     ) -> None:
         self.svi, self.data, self.num_data = svi, data, num_data
         self.kl_weight, self.schedule_by = kl_weight, schedule_by
         self.glance, self.validation, self.claims = glance, validation, claims
+        self.each_epoch: list[Callable[[], None]] = []
+        self.closed: set[str] = set()
         self.total = {"total": num_data} if takes(svi.model, "total") else {}
         self.sizes: dict[Any, int] = {}
         # The parameters with the last finite loss, before the optimiser's last step.
@@ -131,13 +137,21 @@ class Steps(BaseSteps):
             validation = np.nan
             if self.validation is not None:
                 validation = self.glance.run(self.validation.in_order())["elbo"]
-            claims = self.claims() if self.claims else {}
+            claims = {}
+            if self.claims is not None:
+                found = self.claims()
+                claims = claims_of(found, self.glance.num_particles, self.closed)
         return Look(epoch, elbo, error, validation, **claims), report
 
     def end_epoch(self, epoch: int, metric: float) -> None:
         """Takes a step of the schedule."""
         if self.schedule_by == "epoch" and isinstance(self.svi.optim, PyroLRScheduler):
             self.svi.optim.step(*self._metrics(metric))
+
+    def adjust(self, epoch: int) -> None:
+        """What is done to the weights at the end of an epoch, before a look."""
+        for action in self.each_epoch:
+            action()
 
     def weights(self) -> dict[str, Tensor]:
         """The parameters by name."""

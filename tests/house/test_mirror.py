@@ -87,6 +87,7 @@ HOST_NAMES = {
         "Data.arrays",  # steps are compiled
         "Data.of_one_size",
         "Data.ready",
+        "begin",  # Pyro has the first weights in modules
         "Steps.in_order",
         "Steps.settle",  # losses that are still computed
         "Steps.values",
