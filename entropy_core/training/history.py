@@ -1,9 +1,10 @@
 """The course of training: a row for each look at a model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from arviz_base import dict_to_dataset
 
@@ -167,3 +168,24 @@ class BaseMonitor:
         if self._report is None:
             raise ValueError(expected("at least one call before", "update", "none"))
         return self._report
+
+
+def over_seeds(reports: Sequence[EntropyReport], seeds: Sequence[int], how: str) -> xr.DataTree:
+    """The groups of reports of the same training with several seeds, over the dimension `seed`.
+
+    Args:
+        reports: The reports.
+        seeds: The label of each.
+        how: How the trainings ran: `"at once"` or `"one after the other"`, which the attribute
+            `seeds` of the history says.
+    """
+    trees = [report.to_datatree() for report in reports]
+    index = pd.Index(list(seeds), name="seed")
+    groups = {
+        name: xr.concat([tree[name].dataset for tree in trees], dim=index, join="outer")
+        for name in trees[0].children
+    }
+    groups["history"].attrs["seeds"] = how
+    found = xr.DataTree.from_dict(groups)
+    found.attrs = dict(trees[0].attrs)
+    return found

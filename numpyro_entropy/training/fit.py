@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jax import random
 from jaxtyping import Array
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from numpyro.infer import ELBO, SVI
 from numpyro.optim import Adam
 
 from entropy_core.arguments import Arguments, takes
-from entropy_core.checks import check_positive_int
+from entropy_core.checks import check_positive_int, expected
 from entropy_core.report.report import EntropyReport
 from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.sites import ONE_AT_A_TIME
@@ -27,6 +29,7 @@ from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos.standard import Standard_ELBO
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import check_observations
+from numpyro_entropy.training.at_once import Seeds, SeedsResult, is_batch, seeds_result
 from numpyro_entropy.training.data import LOOK_SIZE, Data, count_data, first_batch
 from numpyro_entropy.training.steps import Steps, state_params
 
@@ -73,7 +76,7 @@ def fit(
     diagnostic: EntropySumDiagnostic | None = None,
     diagnose_every: int = 1,
     progress_bar: bool = True,
-) -> FitResult:
+) -> FitResult | SeedsResult:
     """Trains a model and guide with `numpyro.infer.SVI`; watches the ELBO become an entropy sum.
 
     Each epoch goes once through the data. Where they have rows these are in random order, in the
@@ -82,7 +85,9 @@ def fit(
     one too; a model that does not take it is trained on each batch as it stands.
 
     Args:
-        rng_key: The key for initial values, orders and draws.
+        rng_key: The key for initial values, orders and draws. A batch of keys trains as many
+            times at once, each as its key alone would: the result is a `SeedsResult`. Such a
+            training takes no `stop`, `callbacks` or `checkpoints`.
         model: Takes a batch and, if it can, `total`, the size of the data set, as `vae.model` does.
         guide: Takes the same.
         data: An array of shape `(N, ...)`, or NumPy's `memmap`, which may lie on a disk; a tuple or
@@ -137,50 +142,70 @@ def fit(
     folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
     check_annealing(kl_weight, loss)
+    given = {"stop": rules, "callbacks": callbacks, "checkpoints": folder}
+    for name, value in given.items():
+        if value and is_batch(rng_key):
+            raise ValueError(expected("none for a batch of keys", name, repr(value)))
     source = Data(data, batch_size, transform=transform)
     held_out = None if validation is None else Data(validation, LOOK_SIZE)
-    init_key, order_key, report_key = random.split(rng_key, 3)
+    several = is_batch(rng_key)
+    keys = [random.split(key, 3) for key in (rng_key if several else [rng_key])]
+    init_key, order_key, _ = keys[0]
     look_key = random.fold_in(order_key, 0)
     num_data = count_data(source, look_key)
     # `total` is given here and once: as an argument of the update it would be traced.
     total = {"total": num_data} if takes(model, "total") else {}
     svi = SVI(model, guide, optim or Adam(1e-3), loss, **total)
-    state = begin(init_key, svi, first_batch(source, look_key), init_params)
+    first = first_batch(source, look_key)
+    state = begin(init_key, svi, first, init_params)
     start = state_params(svi, state)
     check_observations(init_key, start, model, guide, source.of_one_size(look_key), batch_size)
     if held_out is not None:
         check_observations(init_key, start, model, guide, held_out.in_order(look_key), batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
-    steps = Steps(
-        svi,
-        source,
-        num_data,
-        state=state,
-        rng_key=order_key,
-        report_key=report_key,
-        kl_weight=kl_weight,
-        glance=glance_of(diagnostic, model, guide, rules),
-        validation=held_out,
-        claims=_claims_for(
-            report_key, rules, model, guide, source.in_order(look_key), diagnostic.data_plate
-        ),
-    )
-    course, progress = train(
-        steps,
-        num_epochs=num_epochs,
-        diagnose_every=diagnose_every,
-        progress_bar=progress_bar,
-        rules=rules,
-        callbacks=callbacks,
-        checkpoints=folder,
-    )
-    params = steps.weights()
-    report = diagnostic.run(report_key, params, steps.in_order()).with_history(course.history)
+    glance = glance_of(diagnostic, model, guide, rules)
     reason = no_claim_of(loss, annealed=kl_weight is not None)
-    progress.report = report.with_no_claim(reason) if reason else report
+
+    def steps_of(i: int, state: Any) -> Steps:
+        _, order_key, report_key = keys[i]
+        batches = source.in_order(random.fold_in(order_key, 0))
+        return Steps(
+            svi,
+            source,
+            num_data,
+            state=state,
+            rng_key=order_key,
+            report_key=report_key,
+            kl_weight=kl_weight,
+            glance=glance,
+            validation=held_out,
+            claims=_claims_for(report_key, rules, model, guide, batches, diagnostic.data_plate),
+        )
+
+    def report_of(steps: Steps, history: xr.Dataset) -> EntropyReport:
+        report = diagnostic.run(steps.report_key, steps.weights(), steps.in_order())
+        report = report.with_history(history)
+        return report.with_no_claim(reason) if reason else report
+
+    course_options: dict[str, Any] = {
+        "num_epochs": num_epochs,
+        "diagnose_every": diagnose_every,
+        "progress_bar": progress_bar,
+    }
+    if several:
+        init_keys = jnp.stack([key[0] for key in keys])
+        seeds = Seeds(svi, source, first, init_keys, init_params, kl_weight, steps_of)
+        losses, histories = seeds.train(**course_options)
+        both = zip(seeds.steps, histories, strict=True)
+        return seeds_result(seeds, losses, [report_of(s, h.to_dataset()) for s, h in both])
+    steps = steps_of(0, state)
+    course, progress = train(
+        steps, rules=rules, callbacks=callbacks, checkpoints=folder, **course_options
+    )
+    progress.report = report_of(steps, course.history)
     for callback in callbacks:
         callback.end(progress)
-    return FitResult(params, course.losses, progress.report, course.stopped)
+    return FitResult(steps.weights(), course.losses, progress.report, course.stopped)
 
 
 def begin(rng_key: Array, svi: SVI, first: Arguments, init_params: Params | None) -> Any:

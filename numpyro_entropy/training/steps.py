@@ -116,7 +116,7 @@ class Steps(BaseSteps):
         self.pending.append((step, before, batch, loss))
         while len(self.pending) > PENDING:
             self._check_oldest()
-        return loss / self._size(batch, step)
+        return loss / self.size_of(batch, step)
 
     def settle(self) -> None:
         """Waits for the pending losses; the errors are those of `step`."""
@@ -232,7 +232,7 @@ class Steps(BaseSteps):
             found = compiled(finite)(state, call)
         return next((name for name, fine in zip(names, found, strict=True) if not fine), None)
 
-    def _size(self, batch: Any, step: int) -> int:
+    def size_of(self, batch: Any, step: int) -> int:
         """The number of data points that a loss of this batch stands for."""
         if self.has_total:
             return self.num_data

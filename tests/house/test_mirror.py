@@ -10,7 +10,11 @@ PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
-ONLY_FILES = {"numpyro": {"params.py", "distributions/one_hot.py"}, "pyro": {"elbos/particles.py"}}
+# Its trainings with several seeds run at once.
+ONLY_FILES = {
+    "numpyro": {"params.py", "distributions/one_hot.py", "training/at_once.py"},
+    "pyro": {"elbos/particles.py"},
+}
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
 # Schedules of optax count steps by themselves.
@@ -47,6 +51,7 @@ HOST_NAMES = {
         "keeping_random_state",  # NumPyro's keys are arguments
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
+        "SeedsResult",  # of each training by itself
         "Steps.end_epoch",  # schedulers of torch's
         "Steps.register",  # NumPyro's state has all parameters
         "Steps.undisturbed",  # NumPyro's keys are arguments
@@ -87,6 +92,7 @@ HOST_NAMES = {
         "Data.arrays",  # steps are compiled
         "Data.of_one_size",
         "Data.ready",
+        "Steps.size_of",
         "begin",  # Pyro has the first weights in modules
         "Steps.in_order",
         "Steps.settle",  # losses that are still computed
@@ -110,6 +116,7 @@ HOST_SIGNATURES = {
     "Data",  # batches of torch are brought to the parameters' device
     "Data.ordered",  # and of JAX to a shape that is compiled
     "InOrder",
+    "fit_seeds",  # Pyro's modules hold their parameters, and are made anew for each seed
     "Steps",  # NumPyro's state and keys are arguments
     "Site",  # Pyro keeps masks beside the distribution, NumPyro the path of a draw
     "check_data",  # a Pyro module knows its data_shape and its float type
