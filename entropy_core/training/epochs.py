@@ -258,13 +258,18 @@ class _Training:
 
     def finish(self) -> Stopped:
         """How the training has ended; the best weights are put back where a rule says so."""
-        epoch = self.progress.epoch
-        stopped = self.stopped or Stopped("epochs", epoch, f"all {epoch} epochs are done")
+        stopped = self.stopped or self._out_of_epochs()
         best = self.looks.best
         if best is None or best == len(self.looks.seen) - 1:
             return stopped
         self.steps.restore_best()
         return stopped._replace(best_epoch=self.looks.seen[best].epoch)
+
+    def _out_of_epochs(self) -> Stopped:
+        epoch, seen = self.progress.epoch, self.looks.seen
+        waiting = [rule.waiting(seen) for rule in self.looks.rules if hasattr(rule, "waiting")]
+        reason = "; TheoremStop waited for ".join([f"all {epoch} epochs are done", *waiting])
+        return Stopped("epochs", epoch, reason, seen[-1].undecided if seen else ())
 
 
 def train(

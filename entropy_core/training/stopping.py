@@ -200,6 +200,28 @@ class TheoremStop:
             reason += f", and each residual below it: {', '.join(sorted(newest.residuals))}"
         return Stopped("theorem", newest.epoch, reason, newest.undecided)
 
+    def waiting(self, looks: Sequence[Look]) -> str:
+        """What the rule still waits for at the last look, in words."""
+        if len(looks) < self.window + self.patience - 1:
+            return f"{self.window + self.patience - 1} looks; there were {len(looks)}"
+        last = looks[-self.window :]
+        slope, scatter, _ = slope_of(
+            [look.epoch for look in last],
+            [look.elbo for look in last],
+            [look.error for look in last],
+        )
+        error = student.ppf(LEVEL, self.window - 2) * scatter
+        newest = looks[-1]
+        factor = student.ppf(LEVEL, max(newest.num_draws - 1, 1e-9))
+        bounds = {n: (r, factor * newest.errors[n]) for n, r in newest.residuals.items()}
+        open_ = [
+            f"the residual of {name}, {value:.2g} ± {bound:.2g}"
+            for name, (value, bound) in bounds.items()
+            if not abs(value) + bound < self.tol
+        ]
+        parts = [f"the slope, {slope:.2g} ± {error:.2g} nats an epoch", *open_]
+        return f"all of them to be zero and below {self.tol:g}: {'; '.join(parts)}"
+
     def stops(
         self,
         epochs: ArrayLike,

@@ -120,6 +120,17 @@ def test_what_is_not_known_to_be_zero_is_not(changed):
     assert RULE.decide([look._replace(residuals={}, errors={}) for look in looks])
 
 
+def test_what_the_rule_waits_for_is_said():
+    look = Look(1, -1.0, 0.01, np.nan, {"x": 0.001, "y": 0.5}, {"x": 1e-4, "y": 1e-4}, 10)
+    looks = [look._replace(epoch=i, elbo=0.1 * i) for i in range(12)]
+    assert RULE.decide(looks) is None
+    assert RULE.waiting(looks[:5]) == "12 looks; there were 5"
+    said = RULE.waiting(looks)
+    assert "the slope, 0.1 ± " in said
+    assert "the residual of y, 0.5 ± 0.00023" in said
+    assert "of x" not in said
+
+
 def validated(*values):
     return [Look(i, 0.0, validation=v) for i, v in enumerate(values, 1)]
 
