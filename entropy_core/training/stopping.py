@@ -158,10 +158,10 @@ class TheoremStop:
         12
     """
 
-    tol: float = 0.01
+    tol: float = 0.05
     patience: int = 3
     window: int = 10
-    num_draws: int = 10
+    num_draws: int = 20
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
