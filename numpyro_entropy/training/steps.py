@@ -85,9 +85,9 @@ class Steps(BaseSteps):
         # One step at a time: inside a loop of JAX's, convolutions take up to twenty times as long
         # on a CPU (jax-ml/jax#12868), and other nets take the same time.
         def on_rows(
-            state: Any, step: Array, rows: Array, arrays: Sequence[Array], **options: Array
+            state: Any, step: Array, rows: Array, arrays: Sequence[Array], options: dict
         ) -> tuple[Any, Array]:
-            return self._update(state, self._call(step, rows, arrays), **options)
+            return self._update(state, self._call(step, rows, arrays), options)
 
         self._on_rows, self._on_call = compiled(on_rows), compiled(self._update)
 
@@ -108,11 +108,11 @@ class Steps(BaseSteps):
         with ONE_AT_A_TIME:
             if self.data.on_device:
                 self.state, loss = self._on_rows(
-                    before, jnp.asarray(step), batch, self.arrays, **options
+                    before, jnp.asarray(step), batch, self.arrays, options
                 )
             else:
                 call = self._call(step, batch, [])
-                self.state, loss = self._on_call(before, call, **options)
+                self.state, loss = self._on_call(before, call, options)
         self.pending.append((step, before, batch, loss))
         while len(self.pending) > PENDING:
             self._check_oldest()
@@ -193,7 +193,7 @@ class Steps(BaseSteps):
         self.best = like(self.state, state["best"]) if "best" in state else None
         self.state = self.good = new
 
-    def _update(self, state: Any, call: Arguments, **options: Array) -> tuple[Any, Array]:
+    def _update(self, state: Any, call: Arguments, options: dict) -> tuple[Any, Array]:
         return self.svi.update(state, *call.args, **call.kwargs, **options)
 
     def _call(self, step: Any, batch: Any, arrays: Sequence[Array]) -> Arguments:
