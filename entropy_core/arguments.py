@@ -1,7 +1,9 @@
 """A batch as the arguments of a model and a guide."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 
@@ -48,3 +50,65 @@ class Arguments:
         """The length of the first array, or 1 where there is none."""
         sizes = (value.shape for value in self.values if hasattr(value, "shape"))
         return next((shape[0] for shape in sizes if len(shape)), 1)
+
+
+def map_leaves(fn: Callable[[Any], Any], batch: Any) -> Any:
+    """A batch of the same form, with `fn` of what is in its tuples, lists and dictionaries.
+
+    Example:
+        >>> map_leaves(len, ("ab", {"y": "c"}))
+        (2, {'y': 1})
+    """
+    if isinstance(batch, Mapping):
+        return {name: map_leaves(fn, value) for name, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return type(batch)([map_leaves(fn, value) for value in batch])
+    return fn(batch)
+
+
+def takes(fn: Callable, name: str) -> bool:
+    """Whether a model or guide takes an argument of this name, however it is wrapped.
+
+    Example:
+        >>> takes(lambda x, total=None: None, "total"), takes(lambda x: None, "total")
+        (True, False)
+    """
+    seen: set[int] = set()
+    while id(fn) not in seen:
+        seen.add(id(fn))
+        # Handlers of the hosts keep what they wrap in one of these.
+        wrapped = getattr(fn, "__wrapped__", None) or getattr(fn, "fn", None)
+        if wrapped is not None:
+            fn = wrapped
+        elif isinstance(fn, partial):
+            if name in fn.keywords:
+                return False
+            fn = fn.func
+    # The call of a module of torch's takes anything, and hands it on.
+    fn = getattr(fn, "forward", fn)
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    named = [p for p in parameters if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
+    return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in named)
+
+
+def leaves_of_batch(batch: Any) -> list[Any]:
+    """What is in the tuples, lists and dictionaries of a batch."""
+    found: list[Any] = []
+    map_leaves(found.append, batch)
+    return found
+
+
+def even_sizes(num_data: int, batch_size: int) -> list[int]:
+    """The sizes of the fewest batches of at most `batch_size`, which differ by one at most.
+
+    So that no batch is small beside the others, where each is scaled to the whole data set.
+
+    Example:
+        >>> even_sizes(129, 128), even_sizes(7, 2)
+        ([65, 64], [2, 2, 2, 1])
+    """
+    num = -(-num_data // batch_size)
+    return [num_data // num + (i < num_data % num) for i in range(num)]

@@ -52,7 +52,9 @@ from numpyro_entropy.nets.conv import ConvNet, DeconvNet
 from numpyro_entropy.nets.mlp import MLP, DenseBlock, UnitNormLinear
 from numpyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
 from numpyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
+from numpyro_entropy.training.at_once import SeedsResult
 from numpyro_entropy.training.fit import FitResult, fit
+from numpyro_entropy.training.seeds import fit_seeds
 from numpyro_entropy.vaes.base import VAE
 from numpyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
 from numpyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
@@ -105,6 +107,7 @@ __all__ = [
     "NormalPrior",
     "PoissonDecoder",
     "Profiled_ELBO",
+    "SeedsResult",
     "SigmaVAE",
     "StandardNormalPrior",
     "Standard_ELBO",
@@ -114,6 +117,7 @@ __all__ = [
     "constant_variance_penalty",
     "explain_residuals",
     "fit",
+    "fit_seeds",
     "laplace_log_evidence",
     "log_likelihood",
     "mutual_information",

@@ -53,6 +53,7 @@ from pyro_entropy.nets.mlp import MLP, DenseBlock, UnitNormLinear
 from pyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
 from pyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
 from pyro_entropy.training.fit import FitResult, fit
+from pyro_entropy.training.seeds import SeedsResult, fit_seeds
 from pyro_entropy.vaes.base import VAE
 from pyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
 from pyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
@@ -105,6 +106,7 @@ __all__ = [
     "NormalPrior",
     "PoissonDecoder",
     "Profiled_ELBO",
+    "SeedsResult",
     "SigmaVAE",
     "StandardNormalPrior",
     "Standard_ELBO",
@@ -114,6 +116,7 @@ __all__ = [
     "constant_variance_penalty",
     "explain_residuals",
     "fit",
+    "fit_seeds",
     "laplace_log_evidence",
     "log_likelihood",
     "mutual_information",

@@ -25,6 +25,8 @@ MAX_NAMED_LATENTS = 30
 def plot_history(report: ReportData, *, backend: str = "matplotlib", figure: Any = None) -> Any:
     """ELBO and entropy sum over training, and below them the gap (Damm et al. 2023, Fig. 1).
 
+    Where there were held-out data, the ELBO over them is there too.
+
     The gap is `|F - H_sum| / |F_last|` in per cent, with the last recorded ELBO `F_last`, on a
     logarithmic axis. Values of early training that lie far from the rest are out of view.
 
@@ -49,9 +51,13 @@ def plot_history(report: ReportData, *, backend: str = "matplotlib", figure: Any
         "ELBO": {"color": BLUE, "width": 2},
         "entropy sum": {"color": VERMILION, "width": 2, "linestyle": "C1"},
     }
-    for y, style in zip((elbo, entropy_sum), lines.values(), strict=True):
+    shown = [elbo, entropy_sum]
+    if "validation_elbo" in history:
+        lines["held-out ELBO"] = {"color": GREY, "width": 2}
+        shown.append(history["validation_elbo"].values)
+    for y, style in zip(shown, lines.values(), strict=True):
         line_with_end(plot, epochs, y, values, **style)
-    plot.ylim(limits(np.concatenate([elbo, entropy_sum]), (elbo[-1], entropy_sum[-1])), values)
+    plot.ylim(limits(np.concatenate(shown), [y[-1] for y in shown]), values)
     plot.ylabel(report.units, values)
 
     gap = collection.get_target(None, {"panel": "gap"})

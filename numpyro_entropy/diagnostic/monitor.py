@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from entropy_core.report.report import EntropyReport
-from entropy_core.training.monitor import BaseMonitor
+from entropy_core.training.history import BaseMonitor
 from numpyro_entropy.params import Params
 
 

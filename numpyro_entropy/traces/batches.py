@@ -39,7 +39,7 @@ jax.tree_util.register_pytree_node(Arguments, _flatten, _unflatten)
 
 
 def arguments_of(
-    batches: jax.Array | np.ndarray | Iterable, batch_size: int
+    batches: jax.Array | np.ndarray | Iterable, batch_size: int, *, name: str = "batches"
 ) -> Iterator[Arguments]:
     """The arguments to model and guide of each batch.
 
@@ -48,6 +48,7 @@ def arguments_of(
             batches: arrays, or the arguments of model and guide: a tuple, a dictionary of those by
             name, or a tuple of both.
         batch_size: How many data points make a batch, where `batches` is an array.
+        name: The argument as the caller knows it.
 
     Raises:
         ValueError: If `batches` is an empty array, a batch has NaN or infinite entries, or
@@ -56,13 +57,13 @@ def arguments_of(
     check_positive_int(batch_size, "batch_size")
     if isinstance(batches, jax.Array | np.ndarray):
         if not len(batches):
-            raise ValueError(expected("at least one data point", "batches", "an empty array"))
+            raise ValueError(expected("at least one data point", name, "an empty array"))
         batches = [batches[i : i + batch_size] for i in range(0, len(batches), batch_size)]
     for batch in batches:
         call = Arguments.of(batch)
         for arg in call.values:
             if isinstance(arg, jax.Array | np.ndarray) and jnp.issubdtype(arg.dtype, jnp.floating):
-                check_finite(np.asarray(arg), "batches")
+                check_finite(np.asarray(arg), name)
         yield call
 
 
@@ -103,23 +104,27 @@ def check_observations(
     params: Params,
     model: Callable,
     guide: Callable,
-    data: Array | np.ndarray,
+    data: Array | np.ndarray | Iterable,
     batch_size: int,
-) -> None:
+) -> int:
     """Passes once over a data set and refuses observations outside their support.
 
     NumPyro itself looks at them where its validation is on, and then warns at most.
 
+    Returns:
+        The number of data points.
+
     Raises:
-        ValueError: If an observed site has values outside its support.
+        ValueError: If an observed site has values outside its support, or a batch has NaN or
+            infinite entries.
     """
 
-    @compiled
-    def outside(params: Params, batch: Array) -> dict[str, Array]:
-        return outside_support(trace_pair(rng_key, params, model, guide, (batch,)))
+    def outside(params: Params, call: Arguments) -> dict[str, Array]:
+        return outside_support(trace_pair(rng_key, params, model, guide, *call))
 
+    num_data, check = 0, compiled(outside)
     with evaluating(model, guide):
-        for start in range(0, len(data), batch_size):
-            # The last batch begins earlier, so that it has the size that has been compiled.
-            batch = data[max(0, min(start, len(data) - batch_size)) :][:batch_size]
-            check_outside(jax.device_get(outside(params, batch)))
+        for call in arguments_of(data, batch_size, name="data"):
+            check_outside(jax.device_get(check(params, call)))
+            num_data += call.num_data
+    return num_data

@@ -1,47 +1,66 @@
-"""A training loop for data in memory: minibatches, a progress bar, the entropy sum on the way."""
+"""A training loop: any data, validation, an end by itself, the entropy sum on the way."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jax import random
 from jaxtyping import Array
 from numpy.typing import NDArray
 from numpyro.infer import ELBO, SVI
 from numpyro.optim import Adam
 
-from entropy_core.checks import check_finite, check_positive_int, check_weight, expected
+from entropy_core.arguments import Arguments, takes
+from entropy_core.checks import check_positive_int, expected
 from entropy_core.report.report import EntropyReport
+from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.annealing import check_annealing, no_claim_of
+from entropy_core.training.callbacks import Callback
+from entropy_core.training.checkpoints import Checkpoints, checkpoints_of
 from entropy_core.training.epochs import train
+from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
+from numpyro_entropy.diagnostic.claims import explain_residuals
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos.standard import Standard_ELBO
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import check_observations
+from numpyro_entropy.training.at_once import Seeds, SeedsResult, is_batch, seeds_result
+from numpyro_entropy.training.data import LOOK_SIZE, Data, count_data, first_batch
+from numpyro_entropy.training.steps import Steps, state_params
 
 
-class FitResult(NamedTuple):
+@dataclass(frozen=True)
+class FitResult:
     """What `fit` returns.
+
+    `params, losses, report = fit(...)` takes it apart.
 
     Args:
         params: The parameters of model and guide.
         losses: The loss of each step, in nats per data point.
         report: The report on the training data at the end, with the history of training.
+        stopped: What has ended the training.
     """
 
     params: Params
     losses: NDArray[np.float64]
     report: EntropyReport
+    stopped: Stopped
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.params, self.losses, self.report))
 
 
 def fit(
     rng_key: Array,
     model: Callable,
     guide: Callable,
-    data: Array | np.ndarray,
+    data: Any,
     *,
     init_params: Params | None = None,
     loss: ELBO | None = None,
@@ -49,39 +68,64 @@ def fit(
     kl_weight: Callable[[int], Any] | None = None,
     num_epochs: int = 100,
     batch_size: int = 128,
+    transform: Callable | None = None,
+    validation: Any = None,
+    stop: Rule | Sequence[Rule] | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
     diagnostic: EntropySumDiagnostic | None = None,
     diagnose_every: int = 1,
     progress_bar: bool = True,
-) -> FitResult:
+) -> FitResult | SeedsResult:
     """Trains a model and guide with `numpyro.infer.SVI`; watches the ELBO become an entropy sum.
 
-    Each epoch goes once through the data in random order, in batches of equal size; what is left
-    over waits for another epoch's order.
+    Each epoch goes once through the data. Where they have rows these are in random order, in the
+    fewest batches of at most `batch_size`, which differ by one data point at most. A model that
+    takes `total` is told the size of the data set, so that it scales each batch to it, the smallest
+    one too; a model that does not take it is trained on each batch as it stands.
 
     Args:
-        rng_key: The key for initial values, orders and draws.
-        model: Takes a batch and `total`, the size of the data set, as `vae.model` does.
+        rng_key: The key for initial values, orders and draws. A batch of keys trains as many
+            times at once, each as its key alone would: the result is a `SeedsResult`. Such a
+            training takes no `stop`, `callbacks` or `checkpoints`.
+        model: Takes a batch and, if it can, `total`, the size of the data set, as `vae.model` does.
         guide: Takes the same.
-        data: The data set, of shape `(N, ...)`.
+        data: An array of shape `(N, ...)`, or NumPy's `memmap`, which may lie on a disk; a tuple or
+            dictionary with some, the arguments of model and guide, which are shuffled alike;
+            batches of these that can be gone through again, such as a `DataLoader` of torch; or a
+            function of the epoch, counted from 1, that makes such batches, and those to look at for
+            0. Each shape of a batch is compiled once.
         init_params: Initial values; the default is drawn.
         loss: The objective; the default is `Standard_ELBO()`.
         optim: The optimiser, NumPyro's or optax's; the default is Adam with learning rate 1e-3.
+            Schedules are optax's, by step; `optax.contrib.reduce_on_plateau` is given the loss of
+            each step.
         kl_weight: The weight of the KL divergence in the loss, as a function of the step, counted
             from 0, such as `entropy_core.training.linear_annealing` makes; the default is that of
             `loss`. The report makes no claim then.
-        num_epochs: The number of epochs.
-        batch_size: The number of data points in a batch, at most `N`.
+        num_epochs: The largest number of epochs.
+        batch_size: The largest number of data points in a batch, where the data have rows.
+        transform: What is done to each batch before a step, such as dynamic binarisation; it takes
+            a key and a batch and returns a batch. Looks at the training data are at transformed
+            batches too, always with the same key.
+        validation: Held-out data, in any form that `data` has, and as they are.
+        stop: What may end the training earlier: `EarlyStopping`, `TheoremStop`, or several.
+        callbacks: Code of your own that is called on the way.
+        checkpoints: A folder of files to go on from after the training was stopped.
         diagnostic: What looks at the result; the default has 10 draws for each data point. On the
             way one draw must do. The report says so where the theorem is silent on `loss`.
-        diagnose_every: The number of epochs between rows of the history.
+        diagnose_every: The number of epochs between looks, which are rows of the history.
         progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
 
     Raises:
-        TypeError: If `data` is no array, or `kl_weight` no function.
-        ValueError: If `data` is empty, not finite or outside the support of its distribution, a
-            number is no positive integer, `loss` takes no `kl_weight`, or `init_params` are not
-            complete.
-        FloatingPointError: If a loss is NaN or infinite.
+        TypeError: If `data` have none of these forms, or `kl_weight` is no function.
+        ValueError: If `data` are empty, not finite or outside the support of their distribution, a
+            number is no positive integer, `loss` takes no `kl_weight`, `init_params` are not
+            complete, or a file of `checkpoints` is damaged or of another training.
+        NotFiniteLoss: If a loss is NaN or infinite: a FloatingPointError. Its `params` are the last
+            ones with a finite loss.
+        Interrupted: If the training is interrupted, as with Ctrl-C: a KeyboardInterrupt. Its
+            `params` are those of the last step.
 
     Example:
         >>> from numpyro_entropy import VAE1, fit
@@ -91,69 +135,125 @@ def fit(
         >>> len(result.losses)
         4
     """
-    if not isinstance(data, jax.Array | np.ndarray):
-        raise TypeError(expected("an array", "data", type(data).__name__))
-    if not len(data):
-        raise ValueError(expected("at least one data point", "data", "an empty array"))
-    check_finite(np.asarray(data), "data")
     check_positive_int(batch_size, "batch_size")
     check_positive_int(num_epochs, "num_epochs")
     check_positive_int(diagnose_every, "diagnose_every")
+    rules = rules_of(stop, validation=validation is not None)
+    folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
     check_annealing(kl_weight, loss)
-    num_data = len(data)
-    batch_size = min(batch_size, num_data)
-    data = jnp.asarray(data)
+    given = {"stop": rules, "callbacks": callbacks, "checkpoints": folder}
+    for name, value in given.items():
+        if value and is_batch(rng_key):
+            raise ValueError(expected("none for a batch of keys", name, repr(value)))
+    source = Data(data, batch_size, transform=transform)
+    held_out = None if validation is None else Data(validation, LOOK_SIZE)
+    several = is_batch(rng_key)
+    keys = [random.split(key, 3) for key in (rng_key if several else [rng_key])]
+    init_key, order_key, _ = keys[0]
+    look_key = random.fold_in(order_key, 0)
+    num_data = count_data(source, look_key)
     # `total` is given here and once: as an argument of the update it would be traced.
-    svi = SVI(model, guide, optim or Adam(1e-3), loss, total=num_data)
-    init_key, order_key, report_key = random.split(rng_key, 3)
-
-    def params() -> Params:
-        return {**svi.get_params(state), **(state.mutable_state or {})}
-
-    with ONE_AT_A_TIME:
-        state = svi.init(init_key, data[:batch_size])
-        if init_params is not None:
-            check_params(init_params, {**svi.get_params(state), **(state.mutable_state or {})})
-            state = svi.init(init_key, data[:batch_size], init_params=init_params)
-    check_observations(init_key, params(), model, guide, data, batch_size)
+    total = {"total": num_data} if takes(model, "total") else {}
+    svi = SVI(model, guide, optim or Adam(1e-3), loss, **total)
+    first = first_batch(source, look_key)
+    state = begin(init_key, svi, first, init_params)
+    start = state_params(svi, state)
+    check_observations(init_key, start, model, guide, source.of_one_size(look_key), batch_size)
+    if held_out is not None:
+        check_observations(init_key, start, model, guide, held_out.in_order(look_key), batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
-    glance = EntropySumDiagnostic(
+    glance = glance_of(diagnostic, model, guide, rules)
+    reason = no_claim_of(loss, annealed=kl_weight is not None)
+
+    def steps_of(i: int, state: Any) -> Steps:
+        _, order_key, report_key = keys[i]
+        batches = source.in_order(random.fold_in(order_key, 0))
+        return Steps(
+            svi,
+            source,
+            num_data,
+            state=state,
+            rng_key=order_key,
+            report_key=report_key,
+            kl_weight=kl_weight,
+            glance=glance,
+            validation=held_out,
+            claims=_claims_for(report_key, rules, model, guide, batches, diagnostic.data_plate),
+        )
+
+    def report_of(steps: Steps, history: xr.Dataset) -> EntropyReport:
+        report = diagnostic.run(steps.report_key, steps.weights(), steps.in_order())
+        report = report.with_history(history)
+        return report.with_no_claim(reason) if reason else report
+
+    course_options: dict[str, Any] = {
+        "num_epochs": num_epochs,
+        "diagnose_every": diagnose_every,
+        "progress_bar": progress_bar,
+    }
+    if several:
+        init_keys = jnp.stack([key[0] for key in keys])
+        seeds = Seeds(svi, source, first, init_keys, init_params, kl_weight, steps_of)
+        losses, histories = seeds.train(**course_options)
+        both = zip(seeds.steps, histories, strict=True)
+        return seeds_result(seeds, losses, [report_of(s, h.to_dataset()) for s, h in both])
+    steps = steps_of(0, state)
+    course, progress = train(
+        steps, rules=rules, callbacks=callbacks, checkpoints=folder, **course_options
+    )
+    progress.report = report_of(steps, course.history)
+    for callback in callbacks:
+        callback.end(progress)
+    return FitResult(steps.weights(), course.losses, progress.report, course.stopped)
+
+
+def begin(rng_key: Array, svi: SVI, first: Arguments, init_params: Params | None) -> Any:
+    """The first state of an SVI.
+
+    Raises:
+        ValueError: If `init_params` are not complete.
+    """
+    with ONE_AT_A_TIME:
+        state = svi.init(rng_key, *first.args, **first.kwargs)
+        if init_params is not None:
+            check_params(init_params, state_params(svi, state))
+            state = svi.init(rng_key, *first.args, init_params=init_params, **first.kwargs)
+    return state
+
+
+def glance_of(
+    diagnostic: EntropySumDiagnostic, model: Callable, guide: Callable, rules: Sequence[Rule]
+) -> EntropySumDiagnostic:
+    """What looks on the way: with as many draws as a stop by the theorem asks for, or one."""
+    return EntropySumDiagnostic(
         model,
         guide,
-        num_particles=1,
+        num_particles=max((getattr(rule, "num_draws", 1) for rule in rules), default=1),
         data_plate=diagnostic.data_plate,
         thresholds=diagnostic.thresholds,
     )
 
-    # One step at a time: inside a loop of JAX's, convolutions take up to twenty times as long on a
-    # CPU (jax-ml/jax#12868), and other nets take the same time.
-    @jax.jit
-    def step(state: Any, batch: Array, data: Array, **options: Array) -> tuple[Any, Array]:
-        return svi.update(state, data[batch], **options)
 
-    def run_epoch(epoch: int) -> NDArray[np.floating]:
-        nonlocal state
-        order = random.permutation(random.fold_in(order_key, epoch), num_data)
-        batches = order[: num_data - num_data % batch_size].reshape(-1, batch_size)
-        losses = []
-        for i, batch in enumerate(batches, (epoch - 1) * len(batches)):
-            options = {}
-            if kl_weight is not None:
-                # An array of one type, so that no step compiles again.
-                options["kl_weight"] = jnp.asarray(check_weight(kl_weight(i), "kl_weight"), float)
-            with ONE_AT_A_TIME:
-                state, value = step(state, batch, data, **options)
-            losses.append(value)
-        return np.asarray(jax.device_get(losses)) / num_data
-
-    losses, history = train(
-        run_epoch,
-        lambda: glance.run(report_key, params(), data),
-        num_epochs=num_epochs,
-        diagnose_every=diagnose_every,
-        progress_bar=progress_bar,
+def _claims_for(
+    rng_key: Array,
+    rules: Sequence[Rule],
+    model: Callable,
+    guide: Callable,
+    batches: Iterable,
+    data_plate: str | None,
+) -> Callable[[Params], list[SiteClaim]] | None:
+    """What looks at the claims of the theorem, where a rule asks for it."""
+    theorem = next((rule for rule in rules if isinstance(rule, TheoremStop)), None)
+    if theorem is None:
+        return None
+    return lambda params: explain_residuals(
+        rng_key,
+        params,
+        model,
+        guide,
+        batches,
+        num_particles=theorem.num_draws,
+        tolerance=theorem.tol,
+        data_plate=data_plate,
     )
-    report = diagnostic.run(report_key, params(), data).with_history(history)
-    reason = no_claim_of(loss, annealed=kl_weight is not None)
-    return FitResult(params(), losses, report.with_no_claim(reason) if reason else report)

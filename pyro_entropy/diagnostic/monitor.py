@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from entropy_core.report.report import EntropyReport
-from entropy_core.training.monitor import BaseMonitor
+from entropy_core.training.history import BaseMonitor
 
 
 class Monitor(BaseMonitor):

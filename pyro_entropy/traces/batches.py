@@ -13,7 +13,9 @@ from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import run_pair
 
 
-def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[Arguments]:
+def arguments_of(
+    batches: torch.Tensor | Iterable, batch_size: int, *, name: str = "batches"
+) -> Iterator[Arguments]:
     """The arguments to model and guide of each batch.
 
     Args:
@@ -21,6 +23,7 @@ def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[
             batches: tensors, or the arguments of model and guide: a tuple, a dictionary of those by
             name, or a tuple of both.
         batch_size: How many data points make a batch, where `batches` is a tensor.
+        name: The argument as the caller knows it.
 
     Raises:
         ValueError: If `batches` is an empty tensor, a batch has NaN or infinite entries, or
@@ -29,13 +32,13 @@ def arguments_of(batches: torch.Tensor | Iterable, batch_size: int) -> Iterator[
     check_positive_int(batch_size, "batch_size")
     if isinstance(batches, torch.Tensor):
         if not len(batches):
-            raise ValueError(expected("at least one data point", "batches", "an empty tensor"))
+            raise ValueError(expected("at least one data point", name, "an empty tensor"))
         batches = batches.split(batch_size)
     for batch in batches:
         call = Arguments.of(batch)
         for arg in call.values:
             if isinstance(arg, torch.Tensor) and arg.is_floating_point():
-                check_finite(to_numpy(arg), "batches")
+                check_finite(to_numpy(arg), name)
         yield call
 
 
@@ -49,14 +52,23 @@ def outside_support(pair: Pair) -> dict[str, int]:
 
 
 @torch.no_grad()
-def check_observations(model: Callable, guide: Callable, data: Tensor, batch_size: int) -> None:
+def check_observations(
+    model: Callable, guide: Callable, data: Tensor | Iterable, batch_size: int
+) -> int:
     """Passes once over a data set and refuses observations outside their support.
 
     Pyro does so too, where validation is on, but only once training has come to the batch.
 
+    Returns:
+        The number of data points.
+
     Raises:
-        ValueError: If an observed site has values outside its support.
+        ValueError: If an observed site has values outside its support, or a batch has NaN or
+            infinite entries.
     """
+    num_data = 0
     with evaluating(model, guide):
-        for batch in data.split(batch_size):
-            check_outside(outside_support(run_pair(model, guide, (batch,))))
+        for call in arguments_of(data, batch_size, name="data"):
+            check_outside(outside_support(run_pair(model, guide, *call)))
+            num_data += call.num_data
+    return num_data

@@ -1,84 +1,122 @@
-"""A training loop for data in memory: minibatches, a progress bar, the entropy sum on the way."""
+"""A training loop: any data, validation, an end by itself, the entropy sum on the way."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 from warnings import warn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pyro.infer import ELBO, SVI
-from pyro.optim import Adam, PyroLRScheduler, PyroOptim  # type: ignore[attr-defined]
+from pyro.optim import Adam, PyroOptim  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
-from entropy_core.checks import check_finite, check_positive_int, expected
+from entropy_core.checks import check_choice, check_positive_int, expected
 from entropy_core.reach import reachable
 from entropy_core.report.report import EntropyReport
-from entropy_core.traces.sites import ONE_AT_A_TIME
+from entropy_core.theory.claims import SiteClaim
 from entropy_core.training.annealing import check_annealing, no_claim_of
+from entropy_core.training.callbacks import Callback
+from entropy_core.training.checkpoints import Checkpoints, checkpoints_of
 from entropy_core.training.epochs import train
+from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
+from pyro_entropy.diagnostic.claims import explain_residuals
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
-from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import check_observations
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import leaves_of, reading_params, run_pair
+from pyro_entropy.training.data import LOOK_SIZE, Data, first_batch
+from pyro_entropy.training.steps import Steps
 
 
-class FitResult(NamedTuple):
+@dataclass(frozen=True)
+class FitResult:
     """What `fit` returns.
+
+    `losses, report = fit(...)` takes it apart.
 
     Args:
         losses: The loss of each step, in nats per data point.
         report: The report on the training data at the end, with the history of training.
+        stopped: What has ended the training.
     """
 
     losses: NDArray[np.float64]
     report: EntropyReport
+    stopped: Stopped
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.losses, self.report))
 
 
 def fit(
     model: Callable,
     guide: Callable,
-    data: Tensor,
+    data: Any,
     *,
     loss: ELBO | None = None,
     optim: PyroOptim | None = None,
     kl_weight: Callable[[int], Any] | None = None,
     num_epochs: int = 100,
     batch_size: int = 128,
+    transform: Callable | None = None,
+    validation: Any = None,
+    stop: Rule | Sequence[Rule] | None = None,
+    schedule_by: str = "epoch",
+    callbacks: Sequence[Callback] = (),
+    checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
     diagnostic: EntropySumDiagnostic | None = None,
     diagnose_every: int = 1,
     progress_bar: bool = True,
 ) -> FitResult:
     """Trains a model and guide with `pyro.infer.SVI`; watches the ELBO become an entropy sum.
 
-    Each epoch goes once through the data in random order, in batches of equal size; what is left
-    over waits for another epoch's order.
+    Each epoch goes once through the data. Where they have rows these are in random order, in the
+    fewest batches of at most `batch_size`, which differ by one data point at most. A model that
+    takes `total` is told the size of the data set, so that it scales each batch to it, the smallest
+    one too; a model that does not take it is trained on each batch as it stands.
 
     Args:
-        model: Takes a batch and `total`, the size of the data set, as `vae.model` does.
+        model: Takes a batch and, if it can, `total`, the size of the data set, as `vae.model` does.
         guide: Takes the same.
-        data: The data set, of shape `(N, ...)`, on the device of the parameters.
+        data: A tensor of shape `(N, ...)`, or NumPy array, which may lie on a disk; a tuple or
+            dictionary with some, the arguments of model and guide, which are shuffled alike;
+            batches of these that can be gone through again, such as a `DataLoader`; or a function
+            of the epoch, counted from 1, that makes such batches, and those to look at for 0.
         loss: The objective; the default is `Standard_ELBO()`.
-        optim: The optimiser; the default is Adam with learning rate 1e-3. A scheduler, such as
-            `pyro.optim.ExponentialLR`, takes a step at the end of each epoch.
+        optim: The optimiser; the default is Adam with learning rate 1e-3. It may be a scheduler,
+            such as `pyro.optim.ExponentialLR`. `pyro.optim.ReduceLROnPlateau` is given the held-out
+            loss at each look where there are held-out data, and the mean loss of the epoch
+            elsewhere.
         kl_weight: The weight of the KL divergence in the loss, as a function of the step, counted
             from 0, such as `entropy_core.training.linear_annealing` makes; the default is that of
             `loss`. The report makes no claim then.
-        num_epochs: The number of epochs.
-        batch_size: The number of data points in a batch, at most `N`.
+        num_epochs: The largest number of epochs.
+        batch_size: The largest number of data points in a batch, where the data have rows.
+        transform: What is done to each batch before a step, such as dynamic binarisation; it takes
+            and returns a batch. Looks at the training data are at transformed batches too.
+        validation: Held-out data, in any form that `data` has, and as they are.
+        stop: What may end the training earlier: `EarlyStopping`, `TheoremStop`, or several.
+        schedule_by: When a scheduler takes a step: at the end of each `"epoch"`, or each `"step"`.
+        callbacks: Code of your own that is called on the way.
+        checkpoints: A folder of files to go on from after the training was stopped.
         diagnostic: What looks at the result; the default has 10 draws for each data point. On the
             way one draw must do. The report says so where the theorem is silent on `loss`.
-        diagnose_every: The number of epochs between rows of the history.
+        diagnose_every: The number of epochs between looks, which are rows of the history.
         progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
 
     Raises:
-        TypeError: If `data` is no tensor, or `kl_weight` no function.
-        ValueError: If `data` is empty, not finite or outside the support of its distribution, a
-            number is no positive integer, `loss` takes no `kl_weight`, or Pyro's param store holds
-            other tensors under the names of the parameters.
-        FloatingPointError: If a loss is NaN or infinite.
+        TypeError: If `data` have none of these forms, or `kl_weight` is no function.
+        ValueError: If `data` are empty, not finite or outside the support of their distribution, a
+            number is no positive integer, `loss` takes no `kl_weight`, Pyro's param store holds
+            other tensors under the names of the parameters, or a file of `checkpoints` is damaged
+            or of another training.
+        NotFiniteLoss: If a loss is NaN or infinite: a FloatingPointError. The modules then have the
+            last weights with a finite loss.
+        Interrupted: If the training is interrupted, as with Ctrl-C: a KeyboardInterrupt.
 
     Example:
         >>> from pyro_entropy import VAE1, fit
@@ -88,62 +126,90 @@ def fit(
         >>> len(losses)
         4
     """
-    if not isinstance(data, Tensor):
-        raise TypeError(expected("a torch.Tensor", "data", type(data).__name__))
-    if not len(data):
-        raise ValueError(expected("at least one data point", "data", "an empty tensor"))
-    check_finite(to_numpy(data), "data")
     check_positive_int(batch_size, "batch_size")
     check_positive_int(num_epochs, "num_epochs")
     check_positive_int(diagnose_every, "diagnose_every")
+    check_choice(schedule_by, ("epoch", "step"), "schedule_by")
+    rules = rules_of(stop, validation=validation is not None)
+    folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
     check_annealing(kl_weight, loss)
-    num_data = len(data)
-    batch_size = min(batch_size, num_data)
     with keeping_random_state():
-        check_param_store(model, guide, data[:batch_size])
-        check_observations(model, guide, data, batch_size)
-    optim = optim or Adam({"lr": 1e-3})
-    svi = SVI(model, guide, optim, loss)
+        device = _device_of(model, guide)
+        source = Data(data, batch_size, transform=transform, device=device)
+        held_out = None if validation is None else Data(validation, LOOK_SIZE, device=device)
+        first = first_batch(source)
+        check_param_store(model, guide, *first.args, **first.kwargs)
+        num_data = check_observations(model, guide, source.in_order(batch_size), batch_size)
+        if held_out is not None:
+            check_observations(model, guide, held_out.in_order(), batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
-    glance = EntropySumDiagnostic(
+    steps = Steps(
+        SVI(model, guide, optim or Adam({"lr": 1e-3}), loss),
+        source,
+        num_data,
+        kl_weight=kl_weight,
+        schedule_by=schedule_by,
+        glance=glance_of(diagnostic, model, guide, rules),
+        validation=held_out,
+        claims=_claims_for(rules, model, guide, source, diagnostic.data_plate),
+    )
+    steps.register(first)
+    course, progress = train(
+        steps,
+        num_epochs=num_epochs,
+        diagnose_every=diagnose_every,
+        progress_bar=progress_bar,
+        rules=rules,
+        callbacks=callbacks,
+        checkpoints=folder,
+    )
+    with keeping_random_state():
+        report = diagnostic.run(source.in_order()).with_history(course.history)
+    reason = no_claim_of(loss, annealed=kl_weight is not None)
+    progress.report = report.with_no_claim(reason) if reason else report
+    for callback in callbacks:
+        with keeping_random_state():
+            callback.end(progress)
+    return FitResult(course.losses, progress.report, course.stopped)
+
+
+def glance_of(
+    diagnostic: EntropySumDiagnostic, model: Callable, guide: Callable, rules: Sequence[Rule]
+) -> EntropySumDiagnostic:
+    """What looks on the way: with as many draws as a stop by the theorem asks for, or one."""
+    return EntropySumDiagnostic(
         model,
         guide,
-        num_particles=1,
+        num_particles=max((getattr(rule, "num_draws", 1) for rule in rules), default=1),
         data_plate=diagnostic.data_plate,
         thresholds=diagnostic.thresholds,
     )
 
-    def run_epoch(epoch: int) -> NDArray[np.floating]:
-        order = torch.randperm(num_data, device=data.device)
-        batches = order[: num_data - num_data % batch_size].split(batch_size)
-        losses = []
-        for step, batch in enumerate(batches, (epoch - 1) * len(batches)):
-            options = {} if kl_weight is None else {"kl_weight": kl_weight(step)}
-            with ONE_AT_A_TIME:
-                losses.append(svi.step(data[batch], total=num_data, **options) / num_data)
-        if isinstance(optim, PyroLRScheduler):
-            optim.step()
-        return np.array(losses)
 
-    def look(diagnostic: EntropySumDiagnostic) -> EntropyReport:
-        # Training goes on as without it.
-        with keeping_random_state():
-            return diagnostic.run(data)
-
-    losses, history = train(
-        run_epoch,
-        lambda: look(glance),
-        num_epochs=num_epochs,
-        diagnose_every=diagnose_every,
-        progress_bar=progress_bar,
+def _claims_for(
+    rules: Sequence[Rule], model: Callable, guide: Callable, source: Data, data_plate: str | None
+) -> Callable[[], list[SiteClaim]] | None:
+    """What looks at the claims of the theorem, where a rule asks for it."""
+    theorem = next((rule for rule in rules if isinstance(rule, TheoremStop)), None)
+    if theorem is None:
+        return None
+    return lambda: explain_residuals(
+        model,
+        guide,
+        source.in_order(),
+        num_particles=theorem.num_draws,
+        tolerance=theorem.tol,
+        data_plate=data_plate,
     )
-    report = look(diagnostic).with_history(history)
-    reason = no_claim_of(loss, annealed=kl_weight is not None)
-    return FitResult(losses, report.with_no_claim(reason) if reason else report)
 
 
-def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
+def _device_of(model: Callable, guide: Callable) -> torch.device | None:
+    modules = (module for fn in (model, guide) for module in reachable(fn, nn.Module))
+    return next((p.device for module in modules for p in module.parameters()), None)
+
+
+def check_param_store(model: Callable, guide: Callable, *args: object, **kwargs: object) -> None:
     """Refuses a pair that reads tensors which Pyro's param store would not train.
 
     The store knows a parameter by its name alone: of two modules that share a name, the second is
@@ -157,8 +223,14 @@ def check_param_store(model: Callable, guide: Callable, *args: object) -> None:
     """
     with evaluating(model, guide), torch.enable_grad():
         with reading_params() as trained:
-            pair = run_pair(model, guide, args)
-        known = {id(t) for t in [*trained.values(), *(a for a in args if isinstance(a, Tensor))]}
+            pair = run_pair(model, guide, args, kwargs)
+        known = {
+            id(t)
+            for t in [
+                *trained.values(),
+                *(a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)),
+            ]
+        }
         read = leaves_of(pair)
         leaves = [leaf for leaf in read if id(leaf) not in known]
     modules = (module for fn in (model, guide) for module in reachable(fn, nn.Module))

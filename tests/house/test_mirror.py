@@ -10,13 +10,20 @@ PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
+# Its trainings with several seeds run at once.
 ONLY_FILES = {
-    "numpyro": {"compiled.py", "params.py", "distributions/one_hot.py"},
+    "numpyro": {
+        "compiled.py",
+        "params.py",
+        "distributions/one_hot.py",
+        "training/at_once.py",
+    },
     "pyro": {"elbos/particles.py"},
 }
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
-HOST_ARGUMENTS = {"rng_key", "params", "init_params", "key"}
+# Schedules of optax count steps by themselves.
+HOST_ARGUMENTS = {"rng_key", "params", "init_params", "key", "schedule_by"}
 
 # Names that one host's own interface asks for and the other's does not have.
 HOST_NAMES = {
@@ -49,6 +56,17 @@ HOST_NAMES = {
         "keeping_random_state",  # NumPyro's keys are arguments
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
+        "SeedsResult",  # of each training by itself
+        "Steps.end_epoch",  # schedulers of torch's
+        "Steps.register",  # NumPyro's state has all parameters
+        "Steps.undisturbed",  # NumPyro's keys are arguments
+        "load_optimiser",  # each parameter of Pyro's store has an optimiser of its own
+        "optimiser_state",
+        "random_state",
+        "set_random_state",
+        "stable_names",
+        "tensors_of",
+        "write_into",
     },
     "numpyro": {
         "ContinuousBernoulli.sample",
@@ -75,6 +93,18 @@ HOST_NAMES = {
         "trace_enumerated",  # two runs that are compiled as one
         "float_params",  # parameters of a Pyro module know if they can be trained
         "as_floats",
+        "Data.arrays",  # steps are compiled
+        "Data.of_one_size",
+        "Data.ready",
+        "Steps.size_of",
+        "begin",  # Pyro has the first weights in modules
+        "Steps.in_order",
+        "Steps.settle",  # losses that are still computed
+        "Steps.values",
+        "Data.rows",
+        "count_data",  # `total` is given before the first step is compiled
+        "like",  # the structure of a state is no part of a file
+        "state_params",
         "counts_entropy_without_zero",  # Pyro has no hurdle distributions
     },
 }
@@ -87,6 +117,11 @@ HOST_SIGNATURES = {
     "counts_mean_log_base_measure",
     "mean_log_base_measure",
     "trace_pair",  # Pyro bounds the dimensions of plates
+    "Data",  # batches of torch are brought to the parameters' device
+    "Data.ordered",  # and of JAX to a shape that is compiled
+    "InOrder",
+    "fit_seeds",  # Pyro's modules hold their parameters, and are made anew for each seed
+    "Steps",  # NumPyro's state and keys are arguments
     "Site",  # Pyro keeps masks beside the distribution, NumPyro the path of a draw
     "check_data",  # a Pyro module knows its data_shape and its float type
     "enumerating",  # in NumPyro traces need a key and parameters

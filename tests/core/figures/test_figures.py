@@ -79,6 +79,18 @@ def test_history_shows_elbo_and_entropy_sum(report):
     assert panel(collection, "values").get_ylabel() == "nats per data point"
 
 
+def test_history_shows_the_held_out_elbo_where_there_is_one(report):
+    history = report.to_datatree()["history"].dataset
+    held_out = history["elbo"] - 3.0
+    validated = report.with_history(history.assign(validation_elbo=held_out))
+    collection = plot_history(validated)
+    *_, line = curves(panel(collection, "values"))
+    np.testing.assert_array_equal(line.get_ydata(), held_out)
+    assert legend(collection) == ["ELBO", "entropy sum", "held-out ELBO"]
+    low, high = panel(collection, "values").get_ylim()
+    assert low <= held_out.values[-1] <= high
+
+
 def test_history_shows_gap_of_last_elbo_on_log_axis(report):
     axes = panel(plot_history(report), "gap")
     history = report.to_datatree()["history"].dataset

@@ -6,8 +6,10 @@ from numpy.testing import assert_array_equal
 
 from entropy_core.traces.records import LatentTerms, Plate
 from entropy_core.training import linear_annealing
-from entropy_core.training.epochs import train
+from entropy_core.training.epochs import BaseSteps, train
 from entropy_core.training.history import COUNTS, HISTORY, History
+from entropy_core.training.interrupts import Interrupted, NotFiniteLoss
+from entropy_core.training.stopping import Look
 from tests.core.records import draw, in_plates, report_of, trace, traces
 
 
@@ -16,14 +18,33 @@ def reports():
     return (report_of(traces(draw(seed))) for seed in range(100))
 
 
+class Steps(BaseSteps):
+    """Steps whose batches are their losses."""
+
+    def __init__(self, losses, diagnose):
+        self.losses, self.diagnose = losses, diagnose
+
+    def batches(self, epoch, skip):
+        return iter(self.losses[epoch - 1][skip:])
+
+    def step(self, batch, step):
+        if not np.isfinite(batch):
+            raise NotFiniteLoss(step + 1, batch)
+        return batch
+
+    def look(self, epoch):
+        report = self.diagnose()
+        return Look(epoch, report["elbo"]), report
+
+
 def run(losses, diagnose, *, diagnose_every=1, progress_bar=False):
-    return train(
-        lambda epoch: np.array(losses[epoch - 1]),
-        diagnose,
+    course, _ = train(
+        Steps(losses, diagnose),
         num_epochs=len(losses),
         diagnose_every=diagnose_every,
         progress_bar=progress_bar,
     )
+    return course.losses, course.history
 
 
 @pytest.mark.parametrize(
@@ -57,13 +78,7 @@ def test_the_history_has_a_row_every_so_many_epochs_and_for_the_last(num_epochs,
 
 def test_epochs_may_have_different_lengths_and_losses_any_float_type():
     epochs = [np.float32([1, 2, 3]), np.float64([4])]
-    losses, history = train(
-        lambda epoch: epochs[epoch - 1],
-        reports().__next__,
-        num_epochs=2,
-        diagnose_every=1,
-        progress_bar=False,
-    )
+    losses, history = run(epochs, reports().__next__)
     assert losses.dtype == np.float64
     assert_array_equal(losses, [1, 2, 3, 4])
     assert_array_equal(history["loss"], [2, 4])
@@ -120,14 +135,16 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_step(losses,
 
 
 @pytest.mark.parametrize("error", [KeyError, RuntimeError, KeyboardInterrupt, StopIteration])
-@pytest.mark.parametrize("where", ["run_epoch", "diagnose"])
+@pytest.mark.parametrize("where", ["batches", "step", "diagnose"])
 def test_no_exception_is_swallowed(where, error, capsys):
     def fail(*args):
         raise error("mine")
 
-    calls = {"run_epoch": lambda epoch: np.ones(1), "diagnose": reports().__next__, where: fail}
-    with pytest.raises(error, match="mine"):
-        train(**calls, num_epochs=2, diagnose_every=1, progress_bar=True)
+    steps = Steps([[1.0], [1.0]], reports().__next__)
+    setattr(steps, where, fail)
+    ends = error is KeyboardInterrupt
+    with pytest.raises(Interrupted if ends else error, match="interrupted" if ends else "mine"):
+        train(steps, num_epochs=2, diagnose_every=1, progress_bar=True)
     # The bar is closed: what is printed next begins a line.
     assert capsys.readouterr().err.endswith("\n")
 
@@ -136,12 +153,10 @@ def test_no_exception_is_swallowed(where, error, capsys):
 @pytest.mark.parametrize("name", ["num_epochs", "diagnose_every"])
 @pytest.mark.usefixtures("unchecked")
 def test_bad_numbers_are_refused_before_the_first_epoch(name, bad):
-    def never(*args):
-        raise AssertionError
-
     numbers = {"num_epochs": 2, "diagnose_every": 1, name: bad}
     with pytest.raises(ValueError, match=f"a positive integer for `{name}`; got {bad!r}"):
-        train(never, never, **numbers, progress_bar=False)
+        # Without a single step.
+        train(BaseSteps(), **numbers, progress_bar=False)
 
 
 def test_the_progress_bar_shows_loss_elbo_entropy_sum_and_gap(capsys):

@@ -354,7 +354,7 @@ def test_annealing_counts_the_steps_of_all_epochs_and_compiles_no_more_often():
             KEY, model, guide, XJ, kl_weight=kl_weight, num_epochs=3, batch_size=3, **kwargs
         )
         counts.append(len(calls))
-    assert steps == [*range(6)]
+    assert steps == [*range(9)]
     assert counts[0] == counts[1]
     assert result.report.no_claim == "annealed KL weight"
 

@@ -61,7 +61,7 @@ def test_losses_history_and_report(vae):
     result = fit(
         vae.model, vae.guide, X, num_epochs=5, batch_size=16, diagnose_every=2, progress_bar=False
     )
-    assert len(result.losses) == 5 * (50 // 16)
+    assert len(result.losses) == 5 * 4
     history = result.report.to_datatree()["history"]
     assert history["epoch"].values.tolist() == [2, 4, 5]
     np.testing.assert_allclose(
@@ -107,7 +107,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(vae):
     [
         ({"data": X[:0]}, ValueError, "at least one data point for `data`"),
         ({"data": X / 0}, ValueError, "finite values for `data`"),
-        ({"data": X.numpy()}, TypeError, "torch.Tensor for `data`; got ndarray"),
+        ({"data": X.tolist()}, TypeError, "a torch.Tensor for `data`; got list"),
         ({"data": X[:, 1:]}, ValueError, r"shape \(B, 6\) for `x`"),
         ({"data": (9 * X).to(torch.int64)}, TypeError, "for `x`; got torch.int64"),
         ({"num_epochs": 0}, ValueError, "`num_epochs`"),
