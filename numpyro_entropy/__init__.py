@@ -54,6 +54,7 @@ from numpyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, V
 from numpyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
 from numpyro_entropy.training.certificate import certify
 from numpyro_entropy.training.fit import FitResult, fit
+from numpyro_entropy.training.variances import clear_state, closed_form_variances
 from numpyro_entropy.vaes.base import VAE
 from numpyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
 from numpyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
@@ -113,6 +114,8 @@ __all__ = [
     "UnitNormLinear",
     "VampPrior",
     "certify",
+    "clear_state",
+    "closed_form_variances",
     "constant_variance_penalty",
     "explain_residuals",
     "fit",

@@ -54,6 +54,7 @@ from pyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, Vamp
 from pyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
 from pyro_entropy.training.certificate import certify
 from pyro_entropy.training.fit import FitResult, fit
+from pyro_entropy.training.variances import clear_state, closed_form_variances
 from pyro_entropy.vaes.base import VAE
 from pyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
 from pyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
@@ -113,6 +114,8 @@ __all__ = [
     "UnitNormLinear",
     "VampPrior",
     "certify",
+    "clear_state",
+    "closed_form_variances",
     "constant_variance_penalty",
     "explain_residuals",
     "fit",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import random
 from jax.flatten_util import ravel_pytree
@@ -109,10 +110,10 @@ def certify(
     ):
         check_positive_int(value, name)
     with evaluating(model, guide), jax.enable_x64(True):
-        batches = checked_arguments(params, model, guide, batches, batch_size)
-        calls = [jax.tree.map(_double, call) for call in batches] * num_particles
         weights = Weights(data_plate, num_particles)
         try:
+            batches = checked_arguments(params, model, guide, batches, batch_size)
+            calls = [jax.tree.map(_double, call) for call in batches] * num_particles
             frozen = _Frozen(rng_key, params, model, guide, calls, weights)
             smooth = repeats(frozen, frozen.start) and check_slope(frozen, frozen.start)
         except jax.errors.ConcretizationTypeError as error:
@@ -268,8 +269,8 @@ def _keyed(key: Array, call: Arguments) -> Arguments:
 
 
 def _double(leaf: Any) -> Any:
-    """A leaf with floats in float64."""
-    array = isinstance(leaf, jax.Array | np.ndarray)
-    if array and jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating):
-        return np.asarray(leaf, np.float64)
-    return leaf
+    """A leaf with floats in float64, and as an array of JAX's."""
+    if not isinstance(leaf, jax.Array | np.ndarray):
+        return leaf
+    floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jnp.asarray(leaf, jnp.float64 if floating else leaf.dtype)

@@ -7,7 +7,6 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import pyro
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
@@ -274,8 +273,13 @@ class _Seeded(Messenger):
         self.seed = f"{seed} {number}"
 
     def _pyro_sample(self, msg: Any) -> None:
-        if not msg["is_observed"]:
-            pyro.set_rng_seed(crc32(f"{self.seed} {msg['name']}".encode()))
+        if msg["is_observed"]:
+            return
+        seed = crc32(f"{self.seed} {msg['name']}".encode())
+        # torch's function for all generators keeps a record of each call for devices not in use.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
 
 
 def _numbered(number: int, call: Arguments) -> Arguments:
