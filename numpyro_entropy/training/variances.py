@@ -241,7 +241,7 @@ class ClosedFormVariances:
                 for site in values
             }
             eps = float(jnp.finfo(param.dtype).eps)
-            matched = sites_of(responses, eps, model=held["names"])
+            matched = sites_of(responses, param, eps, model=held["names"])
             if matched:
                 found[name] = matched
         if not candidates:
@@ -293,7 +293,10 @@ def _squares(
 ) -> tuple[Array, Array]:
     """The squares of a site's observed elements, and what these count."""
     site = pair.model[record.name]
-    shape, fn = (*site.fn.batch_shape, *site.fn.event_shape), unwrapped(site.fn)
+    fn = unwrapped(site.fn)
+    # A value may be wider than its distribution.
+    own = (*site.fn.batch_shape, *site.fn.event_shape)
+    shape = jnp.broadcast_shapes(own, jnp.shape(site.value))
     if record.role == "prior" and record.term_method == "closed form":
         q: Any = unwrapped(pair.guide[record.name].fn)
         squares = (q.mean - fn.mean) ** 2 + q.variance

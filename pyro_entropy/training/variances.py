@@ -22,7 +22,7 @@ from entropy_core.training.optimum.variances import (
     weight_of,
 )
 from pyro_entropy.entropies.families import belongs_to
-from pyro_entropy.entropies.wrappers import unwrapped
+from pyro_entropy.entropies.wrappers import common_shape, unwrapped
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.enumerated import Looks
@@ -189,7 +189,8 @@ def _matches(
         if not param.requires_grad:
             continue
         responses = {site: _response(s, param) for site, s in named.items()}
-        matched = sites_of(responses, torch.finfo(param.dtype).eps, model=records)
+        eps = torch.finfo(param.dtype).eps
+        matched = sites_of(responses, to_numpy(param.detach()), eps, model=records)
         if matched:
             found[name] = matched
     return found
@@ -230,7 +231,10 @@ def _add(
 ) -> None:
     """Adds the squares of a site of a batch, of its observed elements."""
     site = pair.model[record.name]
-    shape, fn = (*site.fn.batch_shape, *site.fn.event_shape), unwrapped(site.fn)
+    fn = unwrapped(site.fn)
+    # A value may be wider than its distribution.
+    own = (*site.fn.batch_shape, *site.fn.event_shape)
+    shape = common_shape(own, tuple(site.value.shape))
     with torch.no_grad():
         if record.role == "prior" and record.term_method == "closed form":
             q: Any = unwrapped(pair.guide[record.name].fn)

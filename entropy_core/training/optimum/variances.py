@@ -46,7 +46,7 @@ class Response(NamedTuple):
 
 
 def sites_of(
-    responses: Mapping[str, Response], eps: float, *, model: Iterable[str]
+    responses: Mapping[str, Response], param: Any, eps: float, *, model: Iterable[str]
 ) -> tuple[str, ...]:
     """The sites whose variance a parameter is; none, where it does anything besides.
 
@@ -54,18 +54,22 @@ def sites_of(
 
     Args:
         responses: What each site does, the guide's under a name that is none of the model's.
+        param: The log-variance.
         eps: The distance from one to the next number of the float type.
         model: The names of the model's sites in the plate over data points.
     """
-    found, names = [], set(model)
+    found, names, wanted = [], set(model), np.exp(np.asarray(param, float) / 2)
     for name, response in responses.items():
         moved = response.others > 0 or bool(np.abs(response.change).max(initial=0.0) > 0)
         if not moved:
             continue
         if name not in names or response.scale is None or response.others > 0:
             return ()
-        off = np.abs(response.change - response.scale / 2)
-        if (off > ROUNDING * eps * response.scale).any():
+        off = np.maximum(
+            np.abs(response.scale - wanted), np.abs(response.change - response.scale / 2)
+        )
+        # A shape that does not fit has a derivative that is infinite.
+        if not (off <= ROUNDING * eps * wanted).all():
             return ()
         found.append(name)
     return tuple(found)
