@@ -7,6 +7,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import pyro
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
@@ -207,6 +208,11 @@ class _Frozen:
 
     def __call__(self, point: Array) -> tuple[float, Array]:
         """The value and the gradient, in nats per data point."""
+        # A search may come to where a scale is zero or infinite, and turns back from there.
+        with pyro.validation_enabled(False):
+            return self._value_and_gradient(point)
+
+    def _value_and_gradient(self, point: Array) -> tuple[float, Array]:
         self.set(point)
         value, gradient = 0.0, np.zeros_like(point)
         params = list(self.params.values())

@@ -103,7 +103,8 @@ def _line_search(
     for _ in range(MAX_HALVINGS):
         moved = point + length * step
         new_value, new_gradient = function(moved)
-        if not new_value <= value + DECREASE * length * slope:
+        finite = np.isfinite(new_value) and np.isfinite(new_gradient).all()
+        if not (finite and new_value <= value + DECREASE * length * slope):
             longest = length
         else:
             found = moved, new_value, new_gradient

@@ -80,6 +80,15 @@ def stationary_point(
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
         what = "a finite ELBO with a finite gradient"
         raise ValueError(expected(what, "params", "NaN or infinite numbers"))
+    used = moving(search, start)
+    if used.any() and not used.all():
+        found = stationary_point(
+            lambda part: _of(function, start, used, part),
+            start[used],
+            gradient_tolerance=gradient_tolerance,
+            max_evaluations=max_evaluations,
+        )
+        return found._replace(point=_filled(start, used, found.point))
     search.best = start, value, gradient
     for _ in range(MAX_ROUNDS):
         before = search.norm
@@ -100,6 +109,21 @@ def repeats(function: Function, point: Array) -> bool:
     return first == second or not np.isfinite(first)
 
 
+def moving(function: Function, point: Array) -> NDArray[np.bool_]:
+    """Which parameters have a gradient: others are held, as by a `stop_gradient`.
+
+    Args:
+        function: The value and the gradient at a point.
+        point: The point; one beside it has a look too, where no zero is a chance.
+
+    Example:
+        >>> moving(lambda x: (float((x**2).sum()), np.array([2 * x[0], 0.0])), np.zeros(2))
+        array([ True, False])
+    """
+    beside = point + 0.1 * np.random.default_rng(0).standard_normal(len(point))
+    return (function(point)[1] != 0) | (function(beside)[1] != 0)
+
+
 def check_slope(function: Function, point: Array) -> bool:
     """Whether the gradient of a function is that of its values, along a line.
 
@@ -117,7 +141,7 @@ def check_slope(function: Function, point: Array) -> bool:
         False
     """
     value, gradient = function(point)
-    direction = np.random.default_rng(0).choice([-1.0, 1.0], len(point))
+    direction = np.random.default_rng(0).choice([-1.0, 1.0], len(point)) * moving(function, point)
     # Some of it along the gradient, so that there is a slope to compare with.
     if np.linalg.norm(gradient) > 0:
         direction += gradient * np.sqrt(len(point)) / np.linalg.norm(gradient)
@@ -126,6 +150,20 @@ def check_slope(function: Function, point: Array) -> bool:
     rounding = np.finfo(float).eps * (1 + abs(value)) * len(point) ** 0.5 / step
     allowed = SLOPE * np.linalg.norm(gradient) * np.linalg.norm(direction) + 100 * rounding
     return bool(abs((up - down) / (2 * step) - gradient @ direction) <= allowed)
+
+
+def _filled(start: Array, used: NDArray[np.bool_], part: Array) -> Array:
+    point = start.copy()
+    point[used] = part
+    return point
+
+
+def _of(
+    function: Function, start: Array, used: NDArray[np.bool_], part: Array
+) -> tuple[float, Array]:
+    """A function of some of its arguments, the others as they were."""
+    value, gradient = function(_filled(start, used, part))
+    return value, gradient[used]
 
 
 class _Search:

@@ -9,6 +9,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from jax import random
+from numpyro.infer.autoguide import AutoNormal
 
 import numpyro_entropy
 from entropy_core.training.optimum.certificate import TOLERANCE
@@ -114,7 +115,7 @@ def test_batches_and_several_held_draws():
     # The more draws are held, the less can be fitted to them.
     assert 0 < four.sites.loc["x", "fitted"] < one.sites.loc["x", "fitted"]
     with pytest.raises(ValueError, match="`num_particles`"):
-        certified(*claims.PAIRS["AutoNormal"], num_particles=2)
+        certified(claims.regression, AutoNormal(claims.regression), num_particles=2)
 
 
 @pytest.mark.slow

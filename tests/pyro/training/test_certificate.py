@@ -62,11 +62,6 @@ OTHERS = {
     "joint mixture": (claims.joint_mixture, claims.guide, set()),
     "classes in the guide": (claims.by_class, claims.class_guide, set()),
     "AutoNormal": (claims.regression, AutoNormal(claims.regression), set()),
-    "a guide that is a messenger": (
-        claims.regression,
-        AutoNormalMessenger(claims.regression),
-        set(),
-    ),
 }
 
 
@@ -78,6 +73,15 @@ def test_other_models(name):
     sites = certificate.sites.index
     check(certificate, {site: site not in no_claim for site in sites})
     assert certificate.is_stationary
+
+
+@pytest.mark.slow
+def test_a_guide_that_is_a_messenger():
+    # Its terms are taken at the draws: at one held draw a wide guide is ever better.
+    guide = AutoNormalMessenger(claims.regression)
+    certificate = certify(claims.regression, guide, X, max_evaluations=200)
+    assert not certificate.is_stationary
+    assert certificate.sites.loc["slopes", "verdict"] != "holds"
 
 
 def test_everything_is_as_it_was():
