@@ -153,7 +153,9 @@ def check_not_enumerated(pair: Pair) -> None:
 
 
 class ClosedFormVariances:
-    """Finds variances in closed form again and again, as once an epoch: it compiles once.
+    """Variances in closed form again and again, as once an epoch.
+
+    It compiles once.
 
     Args:
         model: The model.

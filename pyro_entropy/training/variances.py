@@ -116,7 +116,7 @@ def check_not_enumerated(pair: Pair) -> None:
 
 
 class ClosedFormVariances:
-    """Sets variances in closed form again and again, as once an epoch.
+    """Variances in closed form again and again, as once an epoch.
 
     Args:
         model: The model.
