@@ -50,7 +50,7 @@ def trained(
 def main(arguments: list[str] | None = None) -> None:
     """Trains with and without, and writes a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.001, 0.003, 0.01])
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.003, 0.01])
     parser.add_argument("--epochs", type=int, nargs="+", default=[120, 1500])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="where to write the table; default: print only")
