@@ -53,8 +53,10 @@ from numpyro_entropy.nets.mlp import MLP, DenseBlock, UnitNormLinear
 from numpyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
 from numpyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
 from numpyro_entropy.training.at_once import SeedsResult
+from numpyro_entropy.training.certificate import certify
 from numpyro_entropy.training.fit import FitResult, fit
 from numpyro_entropy.training.seeds import fit_seeds
+from numpyro_entropy.training.variances import clear_state, closed_form_variances
 from numpyro_entropy.vaes.base import VAE
 from numpyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
 from numpyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
@@ -114,6 +116,9 @@ __all__ = [
     "StreamingSelector",
     "UnitNormLinear",
     "VampPrior",
+    "certify",
+    "clear_state",
+    "closed_form_variances",
     "constant_variance_penalty",
     "explain_residuals",
     "fit",

@@ -52,8 +52,10 @@ from pyro_entropy.nets.conv import ConvNet, DeconvNet
 from pyro_entropy.nets.mlp import MLP, DenseBlock, UnitNormLinear
 from pyro_entropy.priors.mixtures import LearnedMixturePrior, MixturePrior, VampPrior
 from pyro_entropy.priors.normal import FloatingNormalPrior, NormalPrior, StandardNormalPrior
+from pyro_entropy.training.certificate import certify
 from pyro_entropy.training.fit import FitResult, fit
 from pyro_entropy.training.seeds import SeedsResult, fit_seeds
+from pyro_entropy.training.variances import clear_state, closed_form_variances
 from pyro_entropy.vaes.base import VAE
 from pyro_entropy.vaes.damm import VAE0, VAE1, VAE2, VAE3, LinearVAE
 from pyro_entropy.vaes.related import EDVAE, BernoulliVAE, ConstantVarianceVAE, SigmaVAE
@@ -113,6 +115,9 @@ __all__ = [
     "StreamingSelector",
     "UnitNormLinear",
     "VampPrior",
+    "certify",
+    "clear_state",
+    "closed_form_variances",
     "constant_variance_penalty",
     "explain_residuals",
     "fit",

@@ -20,8 +20,8 @@ from entropy_core.report.report import EntropyReport
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.history import VALIDATION, History, over_seeds
 from entropy_core.training.interrupts import NotFiniteLoss
-from numpyro_entropy.params import Params
 from numpyro_entropy.compiled import compiled
+from numpyro_entropy.params import Params
 from numpyro_entropy.training.data import Data
 from numpyro_entropy.training.steps import Steps, state_params
 

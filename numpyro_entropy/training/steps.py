@@ -22,9 +22,9 @@ from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.epochs import BaseSteps
 from entropy_core.training.interrupts import NotFiniteLoss
 from entropy_core.training.stopping import Look, claims_of
+from numpyro_entropy.compiled import compiled
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.params import Params
-from numpyro_entropy.compiled import compiled
 from numpyro_entropy.traces.pairs import trace_pair
 from numpyro_entropy.traces.terms import site_terms
 from numpyro_entropy.training.checkpoints import from_bytes, like, to_bytes

@@ -112,6 +112,7 @@ HOST_NAMES = {
 # Signatures that differ for a reason.
 HOST_SIGNATURES = {
     # Pyro's multinomial densities take the number of trials from the value.
+    "clear_state",  # an optimiser of torch holds its state, one of JAX is given it
     "closed_entropy",
     "counts_entropy",
     "counts_mean_log_base_measure",

@@ -1,0 +1,1 @@
+"""The optimum of a training: stationary points, certificates, variances in closed form."""
