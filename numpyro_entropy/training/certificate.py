@@ -130,7 +130,15 @@ def certify(
         there = frozen.params(found.point)
         held = map(tuple, frozen.calls)
         claims = explain_residuals(
-            rng_key, there, *frozen.pair, held, tolerance=tolerance, data_plate=data_plate
+            rng_key,
+            there,
+            *frozen.pair,
+            held,
+            # All draws are the held ones: two show that nothing else moves.
+            num_particles=2,
+            max_particles=2,
+            tolerance=tolerance,
+            data_plate=data_plate,
         )
         num_held = num_fresh if frozen.sampled else 1
         return certificate(

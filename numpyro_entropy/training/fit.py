@@ -23,15 +23,18 @@ from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.callbacks import Callback
 from entropy_core.training.checkpoints import Checkpoints, checkpoints_of
 from entropy_core.training.epochs import train
+from entropy_core.training.optimum.certificate import Certificate
 from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
 from numpyro_entropy.diagnostic.claims import explain_residuals
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.elbos.standard import Standard_ELBO
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import check_observations
+from numpyro_entropy.training import certificate
 from numpyro_entropy.training.at_once import Seeds, SeedsResult, is_batch, seeds_result
 from numpyro_entropy.training.data import LOOK_SIZE, Data, count_data, first_batch
 from numpyro_entropy.training.steps import Steps, state_params
+from numpyro_entropy.training.variances import ClosedFormVariances
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class FitResult:
         losses: The loss of each step, in nats per data point.
         report: The report on the training data at the end, with the history of training.
         stopped: What has ended the training.
+        certificate: The certificate, where one was asked for.
     """
 
     params: Params
     losses: NDArray[np.float64]
     report: EntropyReport
     stopped: Stopped
+    certificate: Certificate | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.params, self.losses, self.report))
@@ -73,6 +78,8 @@ def fit(
     stop: Rule | Sequence[Rule] | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
+    closed_form_variances: bool = False,
+    certify: bool = False,
     diagnostic: EntropySumDiagnostic | None = None,
     diagnose_every: int = 1,
     progress_bar: bool = True,
@@ -87,7 +94,8 @@ def fit(
     Args:
         rng_key: The key for initial values, orders and draws. A batch of keys trains as many
             times at once, each as its key alone would: the result is a `SeedsResult`. Such a
-            training takes no `stop`, `callbacks` or `checkpoints`.
+            training takes no `stop`, `callbacks`, `checkpoints`,
+            `closed_form_variances` or `certify`.
         model: Takes a batch and, if it can, `total`, the size of the data set, as `vae.model` does.
         guide: Takes the same.
         data: An array of shape `(N, ...)`, or NumPy's `memmap`, which may lie on a disk; a tuple or
@@ -112,6 +120,11 @@ def fit(
         stop: What may end the training earlier: `EarlyStopping`, `TheoremStop`, or several.
         callbacks: Code of your own that is called on the way.
         checkpoints: A folder of files to go on from after the training was stopped.
+        closed_form_variances: Whether learned variances are set to their optimum at the end of each
+            epoch, from a pass over the training data; see the function of that name. Their sites
+            are no part of a stop by the theorem.
+        certify: Whether the result has a certificate: the residuals at the stationary point of the
+            ELBO at held draws, and at fresh ones; see the function of that name.
         diagnostic: What looks at the result; the default has 10 draws for each data point. On the
             way one draw must do. The report says so where the theorem is silent on `loss`.
         diagnose_every: The number of epochs between looks, which are rows of the history.
@@ -142,7 +155,13 @@ def fit(
     folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
     check_annealing(kl_weight, loss)
-    given = {"stop": rules, "callbacks": callbacks, "checkpoints": folder}
+    given = {
+        "stop": rules,
+        "callbacks": callbacks,
+        "checkpoints": folder,
+        "closed_form_variances": closed_form_variances,
+        "certify": certify,
+    }
     for name, value in given.items():
         if value and is_batch(rng_key):
             raise ValueError(expected("none for a batch of keys", name, repr(value)))
@@ -199,13 +218,19 @@ def fit(
         both = zip(seeds.steps, histories, strict=True)
         return seeds_result(seeds, losses, [report_of(s, h.to_dataset()) for s, h in both])
     steps = steps_of(0, state)
+    if closed_form_variances:
+        steps.set_variances(ClosedFormVariances(model, guide, data_plate=diagnostic.data_plate))
     course, progress = train(
         steps, rules=rules, callbacks=callbacks, checkpoints=folder, **course_options
     )
     progress.report = report_of(steps, course.history)
     for callback in callbacks:
         callback.end(progress)
-    return FitResult(steps.weights(), course.losses, progress.report, course.stopped)
+    certified = None
+    if certify:
+        pair = steps.report_key, steps.weights(), model, guide
+        certified = certificate.certify(*pair, steps.in_order(), data_plate=diagnostic.data_plate)
+    return FitResult(steps.weights(), course.losses, progress.report, course.stopped, certified)
 
 
 def begin(rng_key: Array, svi: SVI, first: Arguments, init_params: Params | None) -> Any:
@@ -254,6 +279,8 @@ def _claims_for(
         guide,
         batches,
         num_particles=theorem.num_draws,
+        # The rule has an error of its own, of as many draws.
+        max_particles=theorem.num_draws,
         tolerance=theorem.tol,
         data_plate=data_plate,
     )

@@ -29,6 +29,7 @@ from numpyro_entropy.traces.pairs import trace_pair
 from numpyro_entropy.traces.terms import site_terms
 from numpyro_entropy.training.checkpoints import from_bytes, like, to_bytes
 from numpyro_entropy.training.data import Data
+from numpyro_entropy.training.variances import ClosedFormVariances, clear_state
 
 # While a step is computed, the next one is prepared.
 PENDING = 1
@@ -126,6 +127,16 @@ class Steps(BaseSteps):
     def values(self, losses: Sequence[Any]) -> NDArray[np.float64]:
         """The values of losses."""
         return np.asarray(jax.device_get(list(losses)), float)
+
+    def set_variances(self, variances: ClosedFormVariances) -> None:
+        """Sets variances in closed form at the end of each epoch."""
+
+        def action() -> None:
+            found = variances.run(self.report_key, self.weights(), self.in_order())
+            self.state = self.good = clear_state(self.svi, self.state, found)
+            self.closed.update(site for sites in found.sites.values() for site in sites)
+
+        self.each_epoch.append(action)
 
     def look(self, epoch: int) -> tuple[Look, EntropyReport]:
         """Looks at the present weights; training goes on as without it."""

@@ -21,6 +21,7 @@ from entropy_core.training.annealing import check_annealing, no_claim_of
 from entropy_core.training.callbacks import Callback
 from entropy_core.training.checkpoints import Checkpoints, checkpoints_of
 from entropy_core.training.epochs import train
+from entropy_core.training.optimum.certificate import Certificate
 from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
 from pyro_entropy.diagnostic.claims import explain_residuals
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
@@ -28,8 +29,10 @@ from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.traces.batches import check_observations
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import leaves_of, reading_params, run_pair
+from pyro_entropy.training import certificate
 from pyro_entropy.training.data import LOOK_SIZE, Data, first_batch
 from pyro_entropy.training.steps import Steps
+from pyro_entropy.training.variances import ClosedFormVariances
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ class FitResult:
         losses: The loss of each step, in nats per data point.
         report: The report on the training data at the end, with the history of training.
         stopped: What has ended the training.
+        certificate: The certificate, where one was asked for.
     """
 
     losses: NDArray[np.float64]
     report: EntropyReport
     stopped: Stopped
+    certificate: Certificate | None = None
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.losses, self.report))
@@ -68,6 +73,8 @@ def fit(
     schedule_by: str = "epoch",
     callbacks: Sequence[Callback] = (),
     checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
+    closed_form_variances: bool = False,
+    certify: bool = False,
     diagnostic: EntropySumDiagnostic | None = None,
     diagnose_every: int = 1,
     progress_bar: bool = True,
@@ -103,6 +110,11 @@ def fit(
         schedule_by: When a scheduler takes a step: at the end of each `"epoch"`, or each `"step"`.
         callbacks: Code of your own that is called on the way.
         checkpoints: A folder of files to go on from after the training was stopped.
+        closed_form_variances: Whether learned variances are set to their optimum at the end of each
+            epoch, from a pass over the training data; see the function of that name. Their sites
+            are no part of a stop by the theorem.
+        certify: Whether the result has a certificate: the residuals at the stationary point of the
+            ELBO at held draws, and at fresh ones; see the function of that name.
         diagnostic: What looks at the result; the default has 10 draws for each data point. On the
             way one draw must do. The report says so where the theorem is silent on `loss`.
         diagnose_every: The number of epochs between looks, which are rows of the history.
@@ -155,6 +167,8 @@ def fit(
         claims=_claims_for(rules, model, guide, source, diagnostic.data_plate),
     )
     steps.register(first)
+    if closed_form_variances:
+        steps.set_variances(ClosedFormVariances(model, guide, data_plate=diagnostic.data_plate))
     course, progress = train(
         steps,
         num_epochs=num_epochs,
@@ -166,12 +180,17 @@ def fit(
     )
     with keeping_random_state():
         report = diagnostic.run(source.in_order()).with_history(course.history)
+        certified = None
+        if certify:
+            certified = certificate.certify(
+                model, guide, source.in_order(), data_plate=diagnostic.data_plate
+            )
     reason = no_claim_of(loss, annealed=kl_weight is not None)
     progress.report = report.with_no_claim(reason) if reason else report
     for callback in callbacks:
         with keeping_random_state():
             callback.end(progress)
-    return FitResult(course.losses, progress.report, course.stopped)
+    return FitResult(course.losses, progress.report, course.stopped, certified)
 
 
 def glance_of(
@@ -199,6 +218,8 @@ def _claims_for(
         guide,
         source.in_order(),
         num_particles=theorem.num_draws,
+        # The rule has an error of its own, of as many draws.
+        max_particles=theorem.num_draws,
         tolerance=theorem.tol,
         data_plate=data_plate,
     )

@@ -37,6 +37,7 @@ from pyro_entropy.training.checkpoints import (
     write_into,
 )
 from pyro_entropy.training.data import Data
+from pyro_entropy.training.variances import ClosedFormVariances, clear_state
 
 
 class Steps(BaseSteps):
@@ -128,6 +129,17 @@ class Steps(BaseSteps):
             if self.schedule_by == "step" and isinstance(svi.optim, PyroLRScheduler):
                 svi.optim.step(*self._metrics(loss))
         return loss / self._size(batch)
+
+    def set_variances(self, variances: ClosedFormVariances) -> None:
+        """Sets variances in closed form at the end of each epoch."""
+
+        def action() -> None:
+            with keeping_random_state():
+                found = variances.run(self.data.in_order())
+            clear_state(self.svi.optim, found)
+            self.closed.update(site for sites in found.sites.values() for site in sites)
+
+        self.each_epoch.append(action)
 
     def look(self, epoch: int) -> tuple[Look, EntropyReport]:
         """Looks at the present weights; training goes on as without it."""

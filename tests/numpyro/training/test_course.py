@@ -263,3 +263,31 @@ def test_a_stop_by_the_theorem():
     history = result.report.to_datatree()["history"].dataset
     assert set(history["claim"].values) == {"x", "z"}
     assert (np.abs(history["residual"][-2:]) < 0.1).all()
+
+
+def test_variances_in_closed_form_and_a_certificate():
+    vae, keys = LinearVAE(4, 1), random.split(random.key(1))
+    x = random.normal(keys[0], (60, 1)) + 0.5 * random.normal(keys[1], (60, 4))
+    result = fit(
+        keys[0],
+        vae.model,
+        vae.guide,
+        x,
+        num_epochs=3,
+        diagnose_every=3,
+        closed_form_variances=True,
+        certify=True,
+        diagnostic=EntropySumDiagnostic(vae.model, vae.guide, num_particles=1),
+        progress_bar=False,
+    )
+    # At a single draw, which is not that of the pass.
+    sites = result.report.sites().set_index(["role", "site_name"])
+    assert abs(sites.loc[("decoder", "x"), "residual"]) < 0.2
+    certificate = result.certificate
+    assert certificate.is_stationary
+    assert certificate.sites["residual"].abs().max() < 1e-6
+    # The parameters stay those of the training.
+    both = zip(*map(jax.tree.leaves, (result.params, dict(certificate.params))), strict=True)
+    assert any(not np.allclose(left, right, atol=1e-3) for left, right in both)
+    with pytest.raises(ValueError, match="none for a batch of keys for `certify`"):
+        fit(keys, vae.model, vae.guide, x, certify=True)

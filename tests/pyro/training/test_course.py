@@ -18,7 +18,14 @@ from entropy_core.training import (
     NotFiniteLoss,
     TheoremStop,
 )
-from pyro_entropy import VAE1, EntropySumDiagnostic, LinearVAE, fit, fit_seeds
+from pyro_entropy import (
+    VAE1,
+    BernoulliVAE,
+    EntropySumDiagnostic,
+    LinearVAE,
+    fit,
+    fit_seeds,
+)
 
 X = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
 OPTIONS = {"num_epochs": 3, "batch_size": 10, "diagnose_every": 3, "progress_bar": False}
@@ -260,3 +267,25 @@ def test_seeds_run_one_after_the_other():
     assert torch.equal(torch.rand(()), after)
     with pytest.raises(ValueError, match="for `checkpoints`"):
         fit_seeds(make, X, seeds=[0], checkpoints="run", **OPTIONS)
+
+
+def test_variances_in_closed_form_and_a_certificate():
+    vae, noise = LinearVAE(4, 1), torch.Generator().manual_seed(1)
+    x = torch.randn(60, 1, generator=noise) + 0.5 * torch.randn(60, 4, generator=noise)
+    result = train(vae, x, closed_form_variances=True, certify=True, batch_size=60)
+    # At a single draw, which is not that of the pass.
+    sites = result.report.sites().set_index(["role", "site_name"])
+    assert abs(sites.loc[("decoder", "x"), "residual"]) < 0.2
+    certificate = result.certificate
+    assert certificate.is_stationary
+    assert certificate.sites["residual"].abs().max() < 1e-6
+    # The weights stay those of the training.
+    trained = {n: p.detach() for n, p in pyro.get_param_store().items()}
+    moved = [not np.allclose(trained[n], v, atol=1e-3) for n, v in certificate.params.items()]
+    assert any(moved)
+
+
+def test_without_such_a_variance_there_is_an_error():
+    vae = BernoulliVAE(4, 1)
+    with pytest.raises(ValueError, match="log-variance of a normal site"):
+        train(vae, (X > 0).float(), closed_form_variances=True)
