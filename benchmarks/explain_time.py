@@ -8,11 +8,12 @@ model has latents of size 4, hidden layers of 8, and 8 sequences of 6 steps.
     JAX_ENABLE_X64=1 .venv/bin/python -m benchmarks.explain_time    # writes explain_time.txt
 """
 
+import argparse
 import platform
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -158,8 +159,11 @@ def table(side: str, models: Iterator[Timed]) -> Iterator[str]:
         )
 
 
-def main() -> None:
-    """Measures both sides."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the table, and writes it beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".txt"))
+    args = parser.parse_args(argv)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     names = "torch", "pyro-ppl", "jax", "numpyro"
@@ -173,7 +177,7 @@ def main() -> None:
         *table("NumPyro (its step is compiled)", numpyro_models()),
     ]
     print(*lines, sep="\n")
-    write_whole(Path(__file__).with_suffix(".txt"), ("\n".join(lines) + "\n").encode())
+    write_whole(args.output, ("\n".join(lines) + "\n").encode())
 
 
 if __name__ == "__main__":

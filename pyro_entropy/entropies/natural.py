@@ -57,7 +57,7 @@ def log_density_differences(fn: Distribution) -> tuple[Tensor, ...] | None:
     Example:
         >>> fn = dist.Weibull(torch.tensor(2.0), torch.tensor(1.5)).expand((5,)).to_event(1)
         >>> log_density_differences(fn)[0].shape
-        torch.Size([32])
+        torch.Size([35])
     """
     leaf = unwrapped(fn)
     if _is_known_by_its_parameters(leaf):

@@ -13,6 +13,7 @@ from pyro_entropy import EntropySumDiagnostic, Standard_ELBO, explain_residuals
 from tests.parity.noise import PyroNoise
 from tests.support import claim_models
 from tests.support.claim_models import CASES, MEASURED, H, N, check_verdicts, data, initial
+from tests.support.helpers import mostly
 from tests.support.stationary import minimise
 
 HOST = SimpleNamespace(
@@ -52,7 +53,14 @@ def residuals_of(model, guide, x, num_particles=400):
     return {n: (row["residual"], row["residual_mcse"]) for n, row in rows.iterrows()}
 
 
-@pytest.mark.parametrize("name", CASES)
+# Of the rows without a trap of their own a few.
+PLAIN = {"scales by dimension", "learned precision", "softplus scale", "log-normal", "exponential"}
+PLAIN |= {"half-normal", "Bernoulli", "categorical", "hierarchical scale", "full guide", "Cauchy"}
+PLAIN |= {"clip that does not bind", "affine, fixed scale", "sigmoid head", "Weibull", "geometric"}
+PLAIN |= {"Student-t", "bent latents", "Student-t prior", "von Mises", "Gamma", "Laplace"}
+
+
+@pytest.mark.parametrize("name", mostly(CASES, set(CASES) - PLAIN))
 def test_at_random_weights(name):
     model, guide, x = pair(name)
     exact = residuals_of(model, guide, x, 50)
