@@ -112,9 +112,14 @@ def search(
             direction.curvature = float(change / (direction.target @ direction.target))
 
 
+def width_of(num_params: int, num_rows: int) -> int:
+    """How many products are taken at once."""
+    return min(MAX_WIDTH, max(1, MAX_NUMBERS // (num_params + num_rows)))
+
+
 def _products(jacobian: Jacobian, columns: csc_array) -> Iterator[Array]:
     size, num_columns = columns.shape
-    width = min(MAX_WIDTH, max(1, MAX_NUMBERS // (size + jacobian.num_rows)))
+    width = width_of(size, jacobian.num_rows)
     starts = range(0, num_columns, width)
     for start in tqdm(starts, desc="directions", delay=DELAY, leave=False):
         yield jacobian.jvp(columns[:, start : start + width].toarray())

@@ -39,8 +39,6 @@ from numpyro_entropy.traces.sites import Site
 
 # Of a difference of derivatives: the parameters move by less.
 STEP = 1e-3
-# How many products are taken at once.
-WIDTHS = (1, directions.MAX_WIDTH)
 
 
 def linearise(
@@ -127,8 +125,8 @@ class _LinearRows:
 
     def push(self, name: str, change: Array) -> directions.Array:
         """The change of the rows where the draw of a site changes."""
-        columns, still = self._padded(np.zeros((0, len(self.flat))), 1)
-        changes = {**still, name: jnp.asarray(change)[None]}
+        columns, still = self._padded(np.zeros((0, len(self.flat))))
+        changes = {**still, name: jnp.broadcast_to(change, still[name].shape)}
         return _numpy(self._push(columns, changes, self.flat, self.still, *self.context))[0]
 
     def depends(self, where: slice) -> bool:
@@ -190,11 +188,12 @@ class _LinearRows:
 
     def _pushed_by(self, columns: directions.Array, at: Array) -> directions.Array:
         num = columns.shape[1]
-        padded, still = self._padded(columns.T, min(w for w in WIDTHS if w >= num))
+        padded, still = self._padded(columns.T)
         return _numpy(self._push(padded, still, at, self.still, *self.context))[:num].T
 
-    def _padded(self, columns: directions.Array, width: int) -> tuple[Array, dict[str, Array]]:
-        """Columns of one of a few widths, so that what is compiled for one serves the next."""
+    def _padded(self, columns: directions.Array) -> tuple[Array, dict[str, Array]]:
+        """As many columns as ever, so that what is compiled once serves all."""
+        width = directions.width_of(len(self.flat), len(self.weights))
         padded = np.zeros((width, len(self.flat)))
         padded[: len(columns)] = columns
         still = {name: jnp.zeros((width, *z.shape), z.dtype) for name, z in self.still.items()}

@@ -105,7 +105,7 @@ def check(seed: int, *, may_explain: bool = True) -> None:
 
 
 # The first half has all forms, arguments, nets, masks, modes and families; Pyro's side has all.
-@pytest.mark.parametrize("seed", mostly(range(100), range(50)))
+@pytest.mark.parametrize("seed", mostly(range(100), range(25)))
 def test_any_style(seed):
     # Gradients take most of the time, and are with the many.
     check(seed, may_explain=False)
