@@ -162,12 +162,12 @@ def fit(
         "closed_form_variances": closed_form_variances,
         "certify": certify,
     }
+    several = is_batch(rng_key)
     for name, value in given.items():
-        if value and is_batch(rng_key):
+        if value and several:
             raise ValueError(expected("none for a batch of keys", name, repr(value)))
     source = Data(data, batch_size, transform=transform)
     held_out = None if validation is None else Data(validation, LOOK_SIZE)
-    several = is_batch(rng_key)
     keys = [random.split(key, 3) for key in (rng_key if several else [rng_key])]
     init_key, order_key, _ = keys[0]
     look_key = random.fold_in(order_key, 0)
