@@ -1,6 +1,6 @@
 """What a model or a guide has in its reach: the nets that it may call, however it is written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -29,19 +29,79 @@ def reachable(fn: Any, kind: type[T]) -> Iterator[T]:
         >>> list(reachable(lambda x: nets["encoder"] * x, float))
         [1.5]
     """
+    for found in _walk(fn, kind):
+        if isinstance(found, kind):
+            yield found
+
+
+def plain_values(
+    fn: Any, kinds: tuple[type, ...]
+) -> Iterator[tuple[Callable[[Any], Any], Any, Any]]:
+    """Plain values in the reach of a callable, and how to look at them again.
+
+    Args:
+        fn: See `reachable`.
+        kinds: The types of the values.
+
+    Yields:
+        A function, what to call it with to get the value that is there now, and the value.
+
+    Example:
+        >>> options = {"beta": 0.5}
+        >>> ((get, name, value),) = list(plain_values(lambda x: options["beta"] * x, (float,)))
+        >>> options["beta"] = 1.0
+        >>> name, value, get(name)
+        ('beta', 0.5, 1.0)
+    """
+    for found in _walk(fn, kinds):
+        for get, name, value in _places(found):
+            if isinstance(value, kinds):
+                yield get, name, value
+
+
+def _walk(fn: Any, leaves: type | tuple[type, ...]) -> Iterator[Any]:
+    """All objects in reach; what is of one of these types is not looked into."""
     level, seen = [fn], {id(fn): fn}
     for _ in range(MAX_DEPTH):
         if len(seen) > MAX_OBJECTS:
             return
         following: dict[int, Any] = {}
         for found in level:
-            if isinstance(found, kind):
-                yield found
-                continue
-            following.update((id(part), part) for part in _parts(found))
+            yield found
+            if not isinstance(found, leaves):
+                following.update((id(part), part) for part in _parts(found))
         level = [part for key, part in following.items() if key not in seen]
         # An object that is kept has an address of its own.
         seen |= following
+
+
+def _places(found: Any) -> Iterator[tuple[Callable[[Any], Any], Any, Any]]:
+    """Where an object holds others that may be put in place of one another."""
+    if isinstance(found, dict) and len(found) <= MAX_LENGTH:
+        yield from ((found.get, key, value) for key, value in list(found.items()))
+    elif isinstance(found, list) and len(found) <= MAX_LENGTH:
+        yield from ((partial(_entry, found), i, value) for i, value in enumerate(found))
+    elif isinstance(found, FunctionType):
+        for name, cell in zip(found.__code__.co_freevars, found.__closure__ or (), strict=True):
+            get = partial(_contents, cell)
+            yield get, name, get(name)
+        held = found.__globals__
+        yield from ((held.get, name, held[name]) for name in _names(found.__code__) if name in held)
+    elif not isinstance(found, type | ModuleType | CodeType | MethodType | partial):
+        held = getattr(found, "__dict__", {})
+        yield from ((held.get, name, value) for name, value in list(held.items()))
+
+
+def _entry(found: list, index: int) -> Any:
+    return found[index] if index < len(found) else None
+
+
+def _contents(cell: Any, name: str) -> Any:
+    # An empty cell has no contents.
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def _parts(found: Any) -> list[Any]:
@@ -65,12 +125,7 @@ def _parts(found: Any) -> list[Any]:
 
 def _parts_of_function(fn: FunctionType) -> list[Any]:
     parts = [*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values(), *vars(fn).values()]
-    for cell in fn.__closure__ or ():
-        # An empty cell has no contents.
-        try:
-            parts.append(cell.cell_contents)
-        except ValueError:
-            continue
+    parts += [_contents(cell, "") for cell in fn.__closure__ or ()]
     named = [fn.__globals__[name] for name in _names(fn.__code__) if name in fn.__globals__]
     return parts + [
         part

@@ -6,6 +6,8 @@ except ImportError as error:
     error.add_note("pyro_entropy needs Pyro: pip install 'elbo-entropy[pyro]'")
     raise
 
+from pyro_entropy.capture.captured import CapturedLoss, Captures
+from pyro_entropy.capture.svi import CapturedSVI
 from pyro_entropy.decoders.base import Decoder
 from pyro_entropy.decoders.continuous import (
     ContinuousBernoulliDecoder,
@@ -74,6 +76,9 @@ __all__ = [
     "VAE3",
     "BernoulliDecoder",
     "BernoulliVAE",
+    "CapturedLoss",
+    "CapturedSVI",
+    "Captures",
     "CategoricalDecoder",
     "ConstantNormalEncoder",
     "ConstantVarianceVAE",

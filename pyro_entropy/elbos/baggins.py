@@ -87,7 +87,12 @@ class BAGGINS_ELBO(TermsELBO):
         """The likelihood is not the model's."""
         return "the likelihood of BAGGINS is another than the model's"
 
-    def _check(self, loss: float) -> None:
+    def check_loss(self, loss: float) -> None:
+        """Refuses a loss of minus infinity.
+
+        Raises:
+            ValueError: If an example is reconstructed exactly.
+        """
         if loss == -torch.inf:
             what = "residuals that are not zero under BAGGINS"
             raise ValueError(expected(what, "x", "an example that is reconstructed exactly"))

@@ -1,7 +1,8 @@
 """What all objectives of this package share: a pair in, a bound out, by the host's interface."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import torch
@@ -12,11 +13,35 @@ from torch import Tensor
 
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import average, elbo_terms
+from pyro_entropy.traces.normals import lean_pair
 from pyro_entropy.traces.pairs import check_reparameterised, trace_pair
 from pyro_entropy.traces.terms import site_terms
 
 
-class TermsELBO(ELBO):
+class Capturable(ELBO, ABC):
+    """An objective that can be captured as a graph, with densities in few passes over the data."""
+
+    is_lean = False
+
+    def lean(self) -> "Capturable | str":
+        """The objective in the form that is captured, or why it is not to be captured."""
+        found = copy(self)
+        found.is_lean = True
+        return found
+
+    def check_loss(self, loss: float) -> None:
+        """Refuses a loss that no step may be taken with."""
+
+    @abstractmethod
+    def differentiable_loss(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The loss; no value of a tensor is looked at."""
+
+    def read(self, pair: Pair) -> Pair:
+        """A pair with the densities that this form has."""
+        return lean_pair(pair) if self.is_lean else pair
+
+
+class TermsELBO(Capturable):
     """Base of the objectives that are sums of the terms of a pair.
 
     A subclass holds its formula, `bound`, and says in `no_claim` where the theorem makes none at
@@ -68,7 +93,7 @@ class TermsELBO(ELBO):
         """The value of `differentiable_loss`."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         warn_if_nan(loss, "loss")
-        self._check(loss.item())
+        self.check_loss(loss.item())
         return loss.item()
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
@@ -77,7 +102,7 @@ class TermsELBO(ELBO):
         # One particle at a time, so that only one graph is held.
         for particle in self._particle_losses(model, guide, args, kwargs):
             value = torch_item(particle)
-            self._check(value)
+            self.check_loss(value)
             if isinstance(particle, Tensor) and particle.requires_grad:
                 particle.backward(retain_graph=self.retain_graph)
             loss += value
@@ -101,9 +126,6 @@ class TermsELBO(ELBO):
     def _terms(self, pair: Pair) -> Any:
         return elbo_terms(pair.records, self.data_plate)
 
-    def _check(self, loss: float) -> None:
-        """Refuses the loss of a particle that no step may be taken with."""
-
     def _particle_losses(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> Iterator[Tensor]:
@@ -121,4 +143,4 @@ class TermsELBO(ELBO):
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Pair:
         pair = trace_pair(model, guide, args, kwargs, max_plate_nesting=self.max_plate_nesting)
         check_reparameterised(pair.guide)
-        return pair
+        return self.read(pair)

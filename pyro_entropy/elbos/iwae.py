@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 from warnings import warn
 
 import torch
-from pyro.infer import ELBO
 from pyro.util import warn_if_nan
 from torch import Tensor
 
 from entropy_core.elbos.iwae import Gradient, IWAETerms, check_particles
 from entropy_core.traces.importance import LogWeights, log_weights
 from entropy_core.traces.sites import Pair
+from pyro_entropy.elbos.base import Capturable
 from pyro_entropy.elbos.particles import (
     HeldDraw,
     can_be_vectorised,
@@ -23,7 +23,7 @@ from pyro_entropy.traces.pairs import Values, check_reparameterised, trace_guide
 from pyro_entropy.traces.terms import site_terms
 
 
-class IWAE_ELBO(ELBO):
+class IWAE_ELBO(Capturable):
     """The importance weighted bound `L_K = sum_n E[log 1/K sum_k p(x_n, z_nk) / q(z_nk|x_n)]`.
 
     Burda et al. 2016, Eq. 8; Yu 2020, Sec. 3.2. The average over the `K` particles is one for each
@@ -89,6 +89,12 @@ class IWAE_ELBO(ELBO):
         """Why its stationary points are not those of the ELBO; `None` where they are."""
         several = self.num_particles > 1
         return "the importance weighted bound is another objective" if several else None
+
+    def lean(self) -> Capturable | str:
+        """The objective in the form that is captured; in chunks it is not to be captured."""
+        if self.chunk_size < self.num_particles:
+            return "particles in chunks are held one chunk at a time"
+        return super().lean()
 
     def differentiable_loss(
         self, model: Callable, guide: Callable, *args: Any, **kwargs: Any
@@ -234,7 +240,7 @@ class IWAE_ELBO(ELBO):
             model, guide, args, kwargs, max_plate_nesting=self.max_plate_nesting, values=values
         )
         check_reparameterised(pair.guide)
-        return pair
+        return self.read(pair)
 
     def _log_weights(self, pair: Pair) -> LogWeights:
         pair = site_terms(pair, closed_form=False, entropies=False)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from warnings import warn
 
@@ -23,6 +23,7 @@ from entropy_core.training.checkpoints import Checkpoints, checkpoints_of
 from entropy_core.training.epochs import train
 from entropy_core.training.optimum.certificate import Certificate
 from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
+from pyro_entropy.capture.captured import CapturedLoss, Captures
 from pyro_entropy.diagnostic.claims import explain_residuals
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.elbos.standard import Standard_ELBO
@@ -33,6 +34,9 @@ from pyro_entropy.training import certificate
 from pyro_entropy.training.data import LOOK_SIZE, Data, first_batch
 from pyro_entropy.training.steps import Steps
 from pyro_entropy.training.variances import ClosedFormVariances
+
+# A graph takes as long to make as about so many steps.
+CAPTURE_AFTER = 50
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class FitResult:
         report: The report on the training data at the end, with the history of training.
         stopped: What has ended the training.
         certificate: The certificate, where one was asked for.
+        captures: How many steps were replayed from a graph, and why others were not.
     """
 
     losses: NDArray[np.float64]
     report: EntropyReport
     stopped: Stopped
     certificate: Certificate | None = None
+    captures: Captures = field(default_factory=Captures)
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.losses, self.report))
@@ -75,6 +81,7 @@ def fit(
     checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
     closed_form_variances: bool = False,
     certify: bool = False,
+    capture: bool = True,
     diagnostic: EntropySumDiagnostic | None = None,
     diagnose_every: int = 1,
     progress_bar: bool = True,
@@ -115,6 +122,8 @@ def fit(
             are no part of a stop by the theorem.
         certify: Whether the result has a certificate: the residuals at the stationary point of the
             ELBO at held draws, and at fresh ones; see the function of that name.
+        capture: Whether steps are replayed from a graph of the host's operations once it is known,
+            where that can be done; see `CapturedSVI`. `captures` of the result says how many were.
         diagnostic: What looks at the result; the default has 10 draws for each data point. On the
             way one draw must do. The report says so where the theorem is silent on `loss`.
         diagnose_every: The number of epochs between looks, which are rows of the history.
@@ -127,7 +136,8 @@ def fit(
             other tensors under the names of the parameters, or a file of `checkpoints` is damaged
             or of another training.
         NotFiniteLoss: If a loss is NaN or infinite: a FloatingPointError. The modules then have the
-            last weights with a finite loss.
+            last weights with a finite loss, and with more than 100,000 numbers those of up to 16
+            steps before.
         Interrupted: If the training is interrupted, as with Ctrl-C: a KeyboardInterrupt.
 
     Example:
@@ -158,6 +168,7 @@ def fit(
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
     steps = Steps(
         SVI(model, guide, optim or Adam({"lr": 1e-3}), loss),
+        CapturedLoss(loss, model, guide, after=CAPTURE_AFTER if capture else None),
         source,
         num_data,
         kl_weight=kl_weight,
@@ -190,7 +201,8 @@ def fit(
     for callback in callbacks:
         with keeping_random_state():
             callback.end(progress)
-    return FitResult(course.losses, progress.report, course.stopped, certified)
+    captures = steps.loss.captures
+    return FitResult(course.losses, progress.report, course.stopped, certified, captures)
 
 
 def glance_of(

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pyro.infer import SVI
-from pyro.infer.util import torch_item, zero_grads
+from pyro.infer.util import zero_grads
 from pyro.optim import PyroLRScheduler
 from torch import Tensor
 
 from entropy_core.arguments import Arguments, takes
+from entropy_core.checks import check_weight
 from entropy_core.report.report import EntropyReport
 from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
@@ -22,6 +23,8 @@ from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.epochs import BaseSteps
 from entropy_core.training.interrupts import NotFiniteLoss
 from entropy_core.training.stopping import Look, claims_of
+from pyro_entropy.capture.captured import CapturedLoss
+from pyro_entropy.capture.optimiser import OneOptimiser
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import reading_params, run_pair, trace_pair
@@ -39,12 +42,16 @@ from pyro_entropy.training.checkpoints import (
 from pyro_entropy.training.data import Data
 from pyro_entropy.training.variances import ClosedFormVariances, clear_state
 
+# Parameters of up to so many numbers are kept at each step, and others within so many steps.
+COPIED_AT_ONCE, KEPT_WITHIN = 50_000, 16
+
 
 class Steps(BaseSteps):
     """What Pyro does in a training: steps, looks, and the state that both leave.
 
     Args:
         svi: The host's SVI.
+        loss: Its loss with gradients.
         data: The data.
         num_data: The number of data points.
         kl_weight: The weight of the KL divergence by step.
@@ -60,6 +67,7 @@ class Steps(BaseSteps):
     def __init__(
         self,
         svi: SVI,
+        loss: CapturedLoss,
         data: Data,
         num_data: int,
         *,
@@ -72,12 +80,14 @@ class Steps(BaseSteps):
         self.svi, self.data, self.num_data = svi, data, num_data
         self.kl_weight, self.schedule_by = kl_weight, schedule_by
         self.glance, self.validation, self.claims = glance, validation, claims
+        self.loss, self.optimiser = loss, OneOptimiser(svi.optim)
         self.each_epoch: list[Callable[[], None]] = []
         self.closed: set[str] = set()
         self.total = {"total": num_data} if takes(svi.model, "total") else {}
         self.sizes: dict[Any, int] = {}
-        # The parameters with the last finite loss, before the optimiser's last step.
+        # The parameters with a finite loss, before a step of the optimiser; and how long ago.
         self.good: dict[str, Tensor] = {}
+        self.since_kept = 0
         self.trained: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
         self.epoch_start: dict[str, Any] | None = None
@@ -105,13 +115,16 @@ class Steps(BaseSteps):
 
     def step(self, batch: Arguments, step: int) -> float:
         """Takes a step, counted from 0; the loss in nats per data point."""
-        options = {} if self.kl_weight is None else {"kl_weight": self.kl_weight(step)}
+        options: dict[str, Any] = {}
+        if self.kl_weight is not None:
+            # A tensor, so that one graph holds for all weights.
+            weight = check_weight(self.kl_weight(step), "kl_weight")
+            options["kl_weight"] = torch.as_tensor(weight, dtype=torch.get_default_dtype())
         args, kwargs = batch.args, {**batch.kwargs, **self.total, **options}
         svi = self.svi
         with ONE_AT_A_TIME:
             try:
-                with reading_params() as params:
-                    loss = torch_item(svi.loss_and_grads(svi.model, svi.guide, *args, **kwargs))
+                loss, params = self.loss(*args, **kwargs)
             except ValueError:
                 # The host's validation refuses numbers that have overflown before there is a loss.
                 if self._bad_site(batch) is None:
@@ -124,7 +137,7 @@ class Steps(BaseSteps):
                 self._put_good_back()
                 raise NotFiniteLoss(step + 1, loss, site)
             self._keep_good(params)
-            svi.optim(tensors)
+            self.optimiser(tensors)
             zero_grads(tensors)
             if self.schedule_by == "step" and isinstance(svi.optim, PyroLRScheduler):
                 svi.optim.step(*self._metrics(loss))
@@ -193,6 +206,7 @@ class Steps(BaseSteps):
             "optimiser": optimiser_state(self.svi.optim, self.trained),
             "epoch_start": self.epoch_start,
             "now": random_state(),
+            "num_calls": self.loss.num_calls,
         }
         return to_bytes(course, losses, state)
 
@@ -211,6 +225,8 @@ class Steps(BaseSteps):
         # What the optimiser did to them when it was made.
         write_into(self._tensors(), state["tensors"])
         self.best = state["best"]
+        # From the same step on as in a training that was not stopped.
+        self.loss.num_calls = state["num_calls"]
         self.epoch_start, self.now = state["epoch_start"], state["now"]
 
     def undisturbed(self) -> AbstractContextManager:
@@ -234,12 +250,16 @@ class Steps(BaseSteps):
 
     @torch.no_grad()
     def _keep_good(self, params: dict[str, Tensor]) -> None:
-        for name, tensor in params.items():
-            kept = self.good.get(name)
-            if kept is None:
-                self.good[name], self.trained[name] = tensor.detach().clone(), tensor
-            else:
-                kept.copy_(tensor)
+        new = params.keys() - self.good.keys()
+        size = sum(tensor.numel() for tensor in params.values())
+        self.since_kept += 1
+        # A copy of a large net takes as long as a good part of a step.
+        if not new and self.since_kept < min(KEPT_WITHIN, size // COPIED_AT_ONCE):
+            return
+        self.since_kept = 0
+        for name in new:
+            self.good[name], self.trained[name] = params[name].detach().clone(), params[name]
+        torch._foreach_copy_([self.good[name] for name in params], list(params.values()))
 
     def _bad_site(self, batch: Arguments) -> str | None:
         """The first site that is not finite, at fresh draws."""

@@ -24,6 +24,7 @@ SIDE = [
     ["entropies", "decoders"],
     ["traces", "vaes"],
     ["elbos"],
+    ["capture"],
     ["diagnostic", "evaluation"],
     ["training"],
 ]

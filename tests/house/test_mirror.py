@@ -8,6 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
+CAPTURE = ("calls", "captured", "graphs", "losses", "optimiser", "replays", "svi")
+
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
 # Its trainings with several seeds run at once.
@@ -18,16 +20,36 @@ ONLY_FILES = {
         "distributions/one_hot.py",
         "training/at_once.py",
     },
-    "pyro": {"elbos/particles.py"},
+    "pyro": {
+        "elbos/particles.py",
+        # JAX compiles what Pyro runs in Python.
+        *(f"capture/{name}.py" for name in ("__init__", *CAPTURE)),
+    },
 }
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
 # Schedules of optax count steps by themselves.
-HOST_ARGUMENTS = {"rng_key", "params", "init_params", "key", "schedule_by"}
+HOST_ARGUMENTS = {
+    "rng_key",
+    "params",
+    "init_params",
+    "key",
+    "schedule_by",
+    "capture",
+    "captures",
+}
 
 # Names that one host's own interface asks for and the other's does not have.
 HOST_NAMES = {
     "pyro": {
+        "Capturable",
+        "Capturable.check_loss",
+        "Capturable.differentiable_loss",
+        "Capturable.lean",
+        "Capturable.read",
+        "BAGGINS_ELBO.check_loss",
+        "IWAE_ELBO.lean",
+        "lean_pair",
         "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
         "ContinuousBernoulli.rsample",  # `sample` in NumPyro
         "Discretized.expand",
@@ -241,7 +263,9 @@ def test_the_same_public_names():
     import numpyro_entropy
     import pyro_entropy
 
-    assert pyro_entropy.__all__ == numpyro_entropy.__all__
+    captured = {"CapturedLoss", "CapturedSVI", "Captures"}
+    shared = [name for name in pyro_entropy.__all__ if name not in captured]
+    assert shared == numpyro_entropy.__all__
 
 
 def test_every_exception_is_needed():

@@ -1,0 +1,1 @@
+"""Losses and gradients of any model and guide, replayed from a graph."""

@@ -1,0 +1,205 @@
+"""A loss and its gradients, replayed from a graph once a form of arguments has been seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyro.infer import ELBO
+from pyro.util import get_rng_state, set_rng_state, warn_if_nan
+from torch import Tensor
+
+from entropy_core.checks import check_positive_int
+from entropy_core.traces.sites import ONE_AT_A_TIME
+from pyro_entropy.capture.calls import Call, Watch, call_of
+from pyro_entropy.capture.graphs import NotCaptured, graph_of
+from pyro_entropy.capture.losses import plain_run, runs_of
+from pyro_entropy.capture.replays import Buffers, Replay, equal, without_grads
+from pyro_entropy.elbos.base import Capturable
+from pyro_entropy.traces.modes import keeping_random_state
+
+# With more forms of arguments, or more states of what is in reach, something changes all the time.
+MOST_FORMS, MOST_STATES = 32, 4
+
+
+@dataclass
+class Captures:
+    """What has become of the steps of a loss.
+
+    Args:
+        num_replayed: How many were replayed from a graph.
+        num_plain: How many were run as they are.
+        reasons: Why arguments of some form have no graph, each once.
+
+    Example:
+        >>> print(Captures(98, 2))
+        98 of 100 steps replayed from a graph
+    """
+
+    num_replayed: int = 0
+    num_plain: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """One line of words."""
+        total = self.num_replayed + self.num_plain
+        counts = f"{self.num_replayed} of {total} steps replayed from a graph"
+        return "; not captured: ".join([counts, *self.reasons])
+
+
+class CapturedLoss:
+    """A loss and its gradients, replayed from a graph of the host's tensor operations.
+
+    The first calls of a form run the model as it is. Then the loss and its gradients are traced
+    once, through model and guide, by `torch.fx.experimental.proxy_tensor.make_fx`, and replayed
+    from there on: the operations are the same, and so are the numbers, but no Python of the model
+    runs. A form is that of the arguments (shapes, types, plain values), of the modes and plain
+    values that model and guide have in reach, and of the parameters in Pyro's store.
+
+    Each graph is compared with the untraced loss, in the same random state, at its first two calls
+    and then again and again. Where they differ, or where no graph can stand for a model, the loss
+    is run as it is, and `captures` says why.
+
+    Args:
+        loss: The objective, the host's or one of this package.
+        model: The model.
+        guide: The guide.
+        after: How many calls of a form are run as they are first; `None` runs all so.
+        check_every: The number of calls after which a graph is compared again.
+
+    Raises:
+        ValueError: If a number is no positive integer.
+    """
+
+    def __init__(
+        self,
+        loss: ELBO,
+        model: Callable,
+        guide: Callable,
+        *,
+        after: int | None = 1,
+        check_every: int = 500,
+    ) -> None:
+        if after is not None:
+            check_positive_int(after, "after")
+        check_positive_int(check_every, "check_every")
+        self.after, self.check_every = after, check_every
+        self.loss, self.model, self.guide = loss, model, guide
+        self.captures = Captures()
+        # How many calls a form has had, by a text that a restart does not change.
+        self.num_calls: dict[str, int] = {}
+        self._replays: dict[tuple, list[Replay]] = {}
+        self._refused: set[tuple] = set()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
+        """The loss as `loss_and_grads` has it, and the parameters by name, whose `grad` is set."""
+        with ONE_AT_A_TIME:
+            call = None if self.after is None else self._call(args, kwargs)
+            graph = None if call is None else self._graph_of(call)
+            values = None
+            if call is not None and graph is not None:
+                due = graph.num_calls <= 2 or graph.num_calls % self.check_every == 0
+                values = self._checked(graph, call) if due else graph(call)
+                if values is None and graph.is_missed():
+                    self._refuse(
+                        call, NotCaptured(f"numbers that Python takes change{graph.traced.where}")
+                    )
+            if graph is None or values is None:
+                self.captures.num_plain += 1
+                return plain_run(self.loss, self.model, self.guide, args, kwargs)
+            self.captures.num_replayed += 1
+            return self._value(values), graph.params
+
+    def _call(self, args: tuple, kwargs: dict[str, Any]) -> Call | None:
+        try:
+            call = call_of(args, kwargs)
+            if call.text not in self.num_calls and len(self.num_calls) >= MOST_FORMS:
+                what = "a number that changes has to be a tensor"
+                raise NotCaptured(f"more than {MOST_FORMS} forms of arguments: {what}")
+        except NotCaptured as reason:
+            self._note(reason)
+            return None
+        self.num_calls[call.text] = self.num_calls.get(call.text, 0) + 1
+        return call
+
+    def _graph_of(self, call: Call) -> Replay | None:
+        if call.form in self._refused or self.num_calls[call.text] <= (self.after or 0):
+            return None
+        known = self._replays.setdefault(call.form, [])
+        found = next((graph for graph in known if graph.why_stale() is None), None)
+        if found is None:
+            try:
+                if len(known) >= MOST_STATES:
+                    raise NotCaptured(f"{known[-1].why_stale()} changes again and again")
+                found = self._traced(call)
+            except NotCaptured as reason:
+                self._refuse(call, reason)
+                return None
+            known.append(found)
+        found.num_calls += 1
+        return found
+
+    def _traced(self, call: Call) -> Replay:
+        runs = runs_of(self.loss, self.model, self.guide)
+        watch = Watch(self.model, self.guide, self.loss)
+        found: list[Any] = []
+
+        def function(*tensors: Tensor) -> list[Tensor]:
+            values, params = runs.traceable(*call.args_with(tensors))
+            trained = [tensor for tensor in params.values() if tensor.grad is not None]
+            found[:] = [len(values), params, trained]
+            return [*values, *(tensor.grad for tensor in trained if tensor.grad is not None)]
+
+        buffers = Buffers(self.model, self.guide)
+        with keeping_random_state(), without_grads():
+            try:
+                traced = graph_of(function, call.tensors)
+            finally:
+                buffers.put_back()
+        changed = watch.changed()
+        if changed is not None:
+            raise NotCaptured(f"each call changes `{changed}`")
+        num_values, params, trained = found
+        fns = (self.model, self.guide)
+        return Replay(traced, runs.untraced, num_values, params, trained, watch, fns)
+
+    def _checked(self, graph: Replay, call: Call) -> list[Tensor] | None:
+        """The values of a graph, where they are those of the untraced loss."""
+        buffers = Buffers(self.model, self.guide)
+        with keeping_random_state(), without_grads():
+            values, params = graph.untraced(*call.args_with(call.tensors))
+            grads = {name: tensor.grad for name, tensor in params.items()}
+        moved, state = buffers.put_back(), get_rng_state()
+        found = graph(call)
+        if found is None:
+            return None
+        agree = (
+            params.keys() == graph.params.keys()
+            and all(equal(grads[name], grad) for name, grad in graph.grads().items())
+            and all(map(equal, values, found))
+            and all(map(equal, moved, buffers.tensors))
+        )
+        if agree:
+            return found
+        buffers.put_back()
+        set_rng_state(state)
+        self._refuse(
+            call, NotCaptured(f"the graph differs from the loss at call {graph.num_calls}")
+        )
+        return None
+
+    def _value(self, values: list[Tensor]) -> Any:
+        found = [value.item() for value in values]
+        for tensor in values:
+            warn_if_nan(tensor, "loss")
+        if isinstance(self.loss, Capturable):
+            self.loss.check_loss(found[0])
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _refuse(self, call: Call, reason: NotCaptured) -> None:
+        self._refused.add(call.form)
+        self._replays.pop(call.form, None)
+        self._note(reason)
+
+    def _note(self, reason: NotCaptured) -> None:
+        if str(reason) not in self.captures.reasons:
+            self.captures.reasons.append(str(reason))

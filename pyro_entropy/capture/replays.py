@@ -1,0 +1,133 @@
+"""A graph with what it belongs to, and what a run of a model moves."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from pyro import get_param_store
+from pyro.util import get_rng_state, set_rng_state
+from torch import Tensor, nn
+
+from entropy_core.reach import reachable
+from pyro_entropy.capture.calls import Call, Watch
+from pyro_entropy.capture.graphs import Traced
+from pyro_entropy.capture.losses import Run
+
+# A graph that stands for less than half of its calls is of no use; after so many it is known.
+MOST_MISSED = 10
+
+
+@dataclass
+class Replay:
+    """A graph with what it belongs to.
+
+    Args:
+        traced: The graph: the values and the gradients, from the tensors of a call.
+        untraced: What it was traced from, for a comparison.
+        num_values: The number of values.
+        params: The parameters that were read, by name.
+        trained: Those that have a gradient, in the graph's order.
+        watch: The plain values in reach.
+        fns: The model and the guide.
+    """
+
+    traced: Traced
+    untraced: Run
+    num_values: int
+    params: dict[str, Tensor]
+    trained: list[Tensor]
+    watch: Watch
+    fns: tuple[Callable, ...]
+    num_calls: int = 0
+    num_missed: int = 0
+    where: list[tuple] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Notes where the parameters are."""
+        self.where = self._where()
+
+    def __call__(self, call: Call) -> list[Tensor] | None:
+        """The values; the gradients are left in the parameters.
+
+        Returns:
+            `None` where numbers that Python takes are others; nothing has changed then.
+        """
+        if not self.traced.taken:
+            with torch.no_grad():
+                found = self.traced.run(*call.tensors)
+        else:
+            before, state = Buffers(*self.fns), get_rng_state()
+            with torch.no_grad():
+                found = self.traced.run(*call.tensors)
+            taken = found[self.num_values + len(self.trained) :]
+            if [tensor.item() for tensor in taken] != self.traced.taken:
+                before.put_back()
+                set_rng_state(state)
+                self.num_missed += 1
+                return None
+        for tensor, grad in zip(self.trained, found[self.num_values :], strict=False):
+            tensor.grad = grad
+        return found[: self.num_values]
+
+    def grads(self) -> dict[str, Tensor | None]:
+        """The gradients that a call has left; `None` where the graph has none."""
+        trained = {id(tensor) for tensor in self.trained}
+        return {n: t.grad if id(t) in trained else None for n, t in self.params.items()}
+
+    def is_missed(self) -> bool:
+        """Whether most calls take other numbers than the graph was made with."""
+        return self.num_missed >= MOST_MISSED and 2 * self.num_missed > self.num_calls
+
+    def why_stale(self) -> str | None:
+        """What is no longer as it was when the graph was made; `None` where all is."""
+        held = get_param_store()._params
+        if any(held.get(name) is not tensor for name, tensor in self.params.items()):
+            return "a parameter of the store"
+        if self.where != self._where():
+            return "the type or the place of a parameter"
+        changed = self.watch.changed()
+        return None if changed is None else f"`{changed}`"
+
+    def _where(self) -> list[tuple]:
+        tensors = self.params.values()
+        return [(t.shape, t.dtype, t.device, t.requires_grad) for t in tensors]
+
+
+class Buffers:
+    """The buffers of nets in reach, which a run may move, as they were."""
+
+    def __init__(self, *fns: Callable) -> None:
+        modules = [module for fn in fns for module in reachable(fn, nn.Module)]
+        found = {id(buffer): buffer for module in modules for buffer in module.buffers()}
+        self.tensors = list(found.values())
+        self.before = [buffer.clone() for buffer in self.tensors]
+
+    @torch.no_grad()
+    def put_back(self) -> list[Tensor]:
+        """Makes them what they were; returns what they had become."""
+        moved = [buffer.clone() for buffer in self.tensors]
+        for buffer, before in zip(self.tensors, self.before, strict=True):
+            buffer.copy_(before)
+        return moved
+
+
+@contextmanager
+def without_grads() -> Iterator[None]:
+    """Runs with no gradients in Pyro's store, and puts back those that were there."""
+    held = [(tensor, tensor.grad) for _, tensor in get_param_store().named_parameters()]
+    for tensor, _ in held:
+        tensor.grad = None
+    try:
+        yield
+    finally:
+        for tensor, grad in held:
+            tensor.grad = grad
+
+
+def equal(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether all bits agree but for those of NaN and of the sign of zero."""
+    if one is None or other is None:
+        return one is other
+    same = one.shape == other.shape and one.dtype == other.dtype
+    return same and bool(((one == other) | ((one != one) & (other != other))).all())
