@@ -1,6 +1,6 @@
 """A loss and its gradients, replayed from a graph once a form of arguments has been seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from entropy_core.traces.sites import ONE_AT_A_TIME
 from pyro_entropy.capture.calls import Call, Watch, call_of
 from pyro_entropy.capture.graphs import NotCaptured, graph_of
 from pyro_entropy.capture.losses import plain_run, runs_of
-from pyro_entropy.capture.replays import Buffers, Replay, equal, without_grads
+from pyro_entropy.capture.replays import Buffers, Grads, Replay, equal, without_grads
 from pyro_entropy.elbos.base import Capturable
 from pyro_entropy.traces.modes import keeping_random_state
 
@@ -89,6 +89,7 @@ class CapturedLoss:
         self.num_calls: dict[str, int] = {}
         self._replays: dict[tuple, list[Replay]] = {}
         self._refused: set[tuple] = set()
+        self._grads = Grads()
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
         """The loss as `loss_and_grads` has it, and the parameters by name, whose `grad` is set."""
@@ -105,9 +106,15 @@ class CapturedLoss:
                     )
             if graph is None or values is None:
                 self.captures.num_plain += 1
+                self._grads.put_back()
                 return plain_run(self.loss, self.model, self.guide, args, kwargs)
             self.captures.num_replayed += 1
+            self._grads.put_back(graph.untrained)
             return self._value(values), graph.params
+
+    def drop_grads(self, params: Iterable[Tensor]) -> None:
+        """Takes the gradients of a step away, in place of the host's `zero_grads`."""
+        self._grads.take(params)
 
     def _call(self, args: tuple, kwargs: dict[str, Any]) -> Call | None:
         try:

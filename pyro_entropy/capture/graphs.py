@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from torch import Tensor
-from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from pyro_entropy.capture.simplify import simplify
 
 ATEN = torch.ops.aten
 NOT_SHOWN = str(Path(torch.__file__).parent), str(Path(__file__).parent), "<"
@@ -64,7 +65,7 @@ def graph_of(function: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) ->
     except Exception as error:
         # Whatever a user's model raises here and not in a plain run is a reason.
         raise NotCaptured(f"{_first_line(error)}{_place(error)}") from error
-    _clean(module.graph)
+    simplify(module.graph)
     module.recompile()
     return Traced(module.forward, [value for _, value in looks.seen], looks.where)
 
@@ -100,21 +101,6 @@ def _makes_a_shape(func: Any, args: tuple) -> bool:
     masked = any(isinstance(i, Tensor) and i.dtype in masks for i in args[1])
     # One number for all places has no shape that could change.
     return masked and (func is ATEN.index.Tensor or args[2].numel() != 1)
-
-
-def _clean(graph: Graph) -> None:
-    for node in list(graph.nodes):
-        # Nothing in the graph has gradients any more.
-        if node.target is ATEN.detach.default:
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-    graph.eliminate_dead_code(_has_effect)
-
-
-def _has_effect(node: Node) -> bool:
-    # An operation that draws moves the generator, whether its draw is used or not.
-    drawn = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-    return drawn or node.is_impure()
 
 
 def _first_line(error: Exception) -> str:

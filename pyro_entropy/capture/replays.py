@@ -1,6 +1,6 @@
 """A graph with what it belongs to, and what a run of a model moves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,9 +42,12 @@ class Replay:
     num_calls: int = 0
     num_missed: int = 0
     where: list[tuple] = field(init=False)
+    untrained: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Notes where the parameters are."""
+        """Notes where the parameters are, and which have no gradient."""
+        trained = {id(tensor) for tensor in self.trained}
+        self.untrained = [t for t in self.params.values() if id(t) not in trained]
         self.where = self._where()
 
     def __call__(self, call: Call) -> list[Tensor] | None:
@@ -72,8 +75,8 @@ class Replay:
 
     def grads(self) -> dict[str, Tensor | None]:
         """The gradients that a call has left; `None` where the graph has none."""
-        trained = {id(tensor) for tensor in self.trained}
-        return {n: t.grad if id(t) in trained else None for n, t in self.params.items()}
+        untrained = set(map(id, self.untrained))
+        return {n: None if id(t) in untrained else t.grad for n, t in self.params.items()}
 
     def is_missed(self) -> bool:
         """Whether most calls take other numbers than the graph was made with."""
@@ -92,6 +95,32 @@ class Replay:
     def _where(self) -> list[tuple]:
         tensors = self.params.values()
         return [(t.shape, t.dtype, t.device, t.requires_grad) for t in tensors]
+
+
+class Grads:
+    """Gradients that are taken away after a step, where the host makes them zero.
+
+    That saves a pass over the parameters. Where the host's zeros matter, as an optimiser with
+    momentum moves by them, they are put back.
+    """
+
+    def __init__(self) -> None:
+        self.taken: dict[int, Tensor] = {}
+
+    def take(self, params: Iterable[Tensor]) -> None:
+        """Takes the gradients of a step away."""
+        for param in params:
+            if param.grad is not None:
+                self.taken[id(param)] = param
+                param.grad = None
+
+    def put_back(self, params: Iterable[Tensor] | None = None) -> None:
+        """Puts zeros where the host has them: for all parameters, or for some."""
+        if not self.taken:
+            return
+        for param in self.taken.values() if params is None else params:
+            if param.grad is None and id(param) in self.taken:
+                param.grad = torch.zeros_like(param)
 
 
 class Buffers:

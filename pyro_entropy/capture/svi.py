@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from pyro.infer import ELBO, SVI
-from pyro.infer.util import zero_grads
 from pyro.optim import PyroOptim
 
 from entropy_core.checks import expected
@@ -75,5 +74,5 @@ class CapturedSVI(SVI):
         loss, params = self._captured(*args, **kwargs)
         tensors = list(params.values())
         self._optimiser(tensors)
-        zero_grads(tensors)
+        self._captured.drop_grads(tensors)
         return loss

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pyro.infer import SVI
-from pyro.infer.util import zero_grads
 from pyro.optim import PyroLRScheduler
 from torch import Tensor
 
@@ -119,7 +118,7 @@ class Steps(BaseSteps):
         if self.kl_weight is not None:
             # A tensor, so that one graph holds for all weights.
             weight = check_weight(self.kl_weight(step), "kl_weight")
-            options["kl_weight"] = torch.as_tensor(weight, dtype=torch.get_default_dtype())
+            options["kl_weight"] = torch.as_tensor(weight, dtype=torch.float64)
         args, kwargs = batch.args, {**batch.kwargs, **self.total, **options}
         svi = self.svi
         with ONE_AT_A_TIME:
@@ -132,13 +131,13 @@ class Steps(BaseSteps):
                 loss, params = math.nan, self.trained
             tensors = list(params.values())
             if not math.isfinite(loss):
-                zero_grads(tensors)
+                self.loss.drop_grads(tensors)
                 site = self._bad_site(batch)
                 self._put_good_back()
                 raise NotFiniteLoss(step + 1, loss, site)
             self._keep_good(params)
             self.optimiser(tensors)
-            zero_grads(tensors)
+            self.loss.drop_grads(tensors)
             if self.schedule_by == "step" and isinstance(svi.optim, PyroLRScheduler):
                 svi.optim.step(*self._metrics(loss))
         return loss / self._size(batch)
