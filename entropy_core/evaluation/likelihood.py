@@ -5,7 +5,6 @@ The weights come from either framework, as NumPy arrays; all sums are in float64
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 import xarray as xr
@@ -14,12 +13,10 @@ from jaxtyping import Float
 
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.evaluation.bits import bits_per_dim
+from entropy_core.elbos.pareto import pareto_k, tail_length
 
 # Above it, neither an estimate nor its error can be trusted (Vehtari et al. 2024, Sec. 3).
 HIGH_K = 0.7
-
-# Log-weights that differ by less differ by rounding, as those of the exact posterior do.
-EQUAL = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +124,9 @@ class LogLikelihood:
 class WeightSums:
     """What a log-likelihood needs of the log-weights of one batch, added up chunk by chunk.
 
-    It holds two sums and the `M + 1` largest log-weights of each data point, where `M`, of the
-    order of `sqrt(K)`, is the number of weights that Pareto's k is fitted to.
+    It holds two sums, and of each data point no more than some multiple of its `M + 1` largest
+    log-weights and the latest chunk, where `M`, of the order of `sqrt(K)`, is the number of weights
+    that Pareto's k is fitted to.
 
     Args:
         num_particles: The number of log-weights that will come for each data point, `K`.
@@ -143,8 +141,10 @@ class WeightSums:
 
     def __init__(self, num_particles: int) -> None:
         self.num_particles = num_particles
-        self._tail = tail_length(num_particles)
+        self._num_largest = tail_length(num_particles) + 1
         self._count = 0
+        # Those that may be among the largest ones.
+        self._kept: list[np.ndarray] = []
 
     def add(self, log_weights: Float[np.ndarray, "k b"]) -> None:
         """Adds the log-weights of some draws for each data point of the batch.
@@ -161,7 +161,6 @@ class WeightSums:
         if not self._count:
             self._max = np.full(values.shape[1], -np.inf)
             self._sum, self._squares = np.zeros((2, values.shape[1]))
-            self._largest = values[:0]
         highest = np.maximum(self._max, values.max(0))
         origin = np.where(np.isneginf(highest), 0.0, highest)
         # The largest weight is 1, so that no exponential overflows.
@@ -170,9 +169,10 @@ class WeightSums:
         self._squares = before**2 * self._squares + (now**2).sum(0)
         self._max = highest
         self._count += len(values)
-        self._largest = np.concatenate([self._largest, values])
-        if len(self._largest) > self._tail + 1:
-            self._largest = np.partition(self._largest, -self._tail - 1, axis=0)[-self._tail - 1 :]
+        self._kept.append(values)
+        # Seldom, since to find the largest of many takes as long for one new chunk as for several.
+        if sum(map(len, self._kept)) > 4 * self._num_largest:
+            self._kept = [self._largest()]
 
     def log_likelihood(self) -> LogLikelihood:
         """The estimate from all weights.
@@ -197,41 +197,14 @@ class WeightSums:
         if num > 1:
             # Rounding can leave a variance of zero below it.
             errors = np.sqrt(np.maximum(share - 1 / num, 0) * num / (num - 1))
-        return LogLikelihood(values, errors, pareto_k(self._largest, num), num)
+        return LogLikelihood(values, errors, pareto_k(self._largest(), num), num)
 
-
-def tail_length(num_particles: int) -> int:
-    """How many of the largest of `K` weights are their tail: `min(K/5, 3 sqrt(K))`, rounded down.
-
-    Vehtari et al. 2024, Appendix H, with independent draws.
-    """
-    return int(3 * sqrt(num_particles)) if num_particles > 225 else num_particles // 5
-
-
-def pareto_k(largest: Float[np.ndarray, "m b"], num_particles: int) -> Float[np.ndarray, " b"]:
-    """Pareto's k of each data point from its largest log-weights alone, as from all of them.
-
-    Args:
-        largest: The `tail_length(num_particles) + 1` largest log-weights, in any order.
-        num_particles: The number of all log-weights.
-    """
-    # SciPy comes with it, which takes a second to import.
-    from arviz_stats.base import array_stats
-
-    tail, found = tail_length(num_particles), np.full(largest.shape[1], np.nan)
-    if tail < 5:  # psislw refuses
-        return found
-    ordered = np.sort(largest, axis=0)
-    for n, column in enumerate(ordered.T):
-        # Below the tail, only the largest weight has an influence, and all are made equal to it.
-        padded = np.full(num_particles, column[0])
-        padded[-len(column) :] = column
-        # Zero weights and ties make infinities on the way, and psislw goes on with the others.
-        with np.errstate(all="ignore"):
-            if column[-1] - column[1] > EQUAL:
-                # psislw takes log-likelihoods left out, the negative of log-weights.
-                found[n] = array_stats.psislw(-padded)[1]
-    return found
+    def _largest(self) -> Float[np.ndarray, "m b"]:
+        kept = np.concatenate(self._kept)
+        if len(kept) <= self._num_largest:
+            return kept
+        # Copied, so that the others are not held.
+        return np.partition(kept, -self._num_largest, axis=0)[-self._num_largest :].copy()
 
 
 def chunk_sizes(num_particles: int, chunk_size: int) -> list[int]:

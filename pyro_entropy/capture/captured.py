@@ -12,7 +12,7 @@ from entropy_core.checks import check_positive_int
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from pyro_entropy.capture.calls import Call, Watch, call_of
 from pyro_entropy.capture.graphs import NotCaptured, graph_of
-from pyro_entropy.capture.losses import plain_run, runs_of
+from pyro_entropy.capture.losses import Runs, plain_run, runs_of
 from pyro_entropy.capture.replays import Buffers, Grads, Replay, equal, without_grads
 from pyro_entropy.elbos.base import Capturable
 from pyro_entropy.traces.modes import keeping_random_state
@@ -98,7 +98,7 @@ class CapturedLoss:
             graph = None if call is None else self._graph_of(call)
             values = None
             if call is not None and graph is not None:
-                due = graph.num_calls <= 2 or graph.num_calls % self.check_every == 0
+                due = self._is_due(graph)
                 values = self._checked(graph, call) if due else graph(call)
                 if values is None and graph.is_missed():
                     self._refuse(
@@ -107,7 +107,7 @@ class CapturedLoss:
             if graph is None or values is None:
                 self.captures.num_plain += 1
                 self._grads.put_back()
-                return plain_run(self.loss, self.model, self.guide, args, kwargs)
+                return self._plain(args, kwargs)
             self.captures.num_replayed += 1
             self._grads.put_back(graph.untrained)
             return self._value(values), graph.params
@@ -115,6 +115,16 @@ class CapturedLoss:
     def drop_grads(self, params: Iterable[Tensor]) -> None:
         """Takes the gradients of a step away, in place of the host's `zero_grads`."""
         self._grads.take(params)
+
+    def _plain(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Tensor]]:
+        return plain_run(self.loss, self.model, self.guide, args, kwargs)
+
+    def _runs(self) -> Runs:
+        return runs_of(self.loss, self.model, self.guide)
+
+    def _is_due(self, graph: Replay) -> bool:
+        """Whether a graph is to be compared with what it was traced from."""
+        return graph.num_calls <= 2 or graph.num_calls % self.check_every == 0
 
     def _call(self, args: tuple, kwargs: dict[str, Any]) -> Call | None:
         try:
@@ -146,7 +156,7 @@ class CapturedLoss:
         return found
 
     def _traced(self, call: Call) -> Replay:
-        runs = runs_of(self.loss, self.model, self.guide)
+        runs = self._runs()
         watch = Watch(self.model, self.guide, self.loss)
         found: list[Any] = []
 

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
+from pyro_entropy.capture.weights import CapturedWeights
 from pyro_entropy.elbos.iwae import IWAE_ELBO
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of, outside_support
 from pyro_entropy.traces.modes import evaluating
-from pyro_entropy.traces.pairs import holding, run_pair
+from pyro_entropy.traces.pairs import run_pair
 
 
 @torch.no_grad()
@@ -70,17 +71,21 @@ def log_likelihood(
     """
     sizes = chunk_sizes(num_particles, chunk_size)
     # One object for each size, since it guesses the nesting of plates only once.
-    bounds = {size: IWAE_ELBO(size, data_plate=data_plate) for size in set(sizes)}
+    chunks = {
+        size: CapturedWeights(IWAE_ELBO(size, data_plate=data_plate), model, guide)
+        for size in set(sizes)
+    }
     parts = []
     with evaluating(model, guide):
         for call in arguments_of(batches, batch_size):
             pair = run_pair(model, guide, *call)
             check_outside(outside_support(pair))
-            # All chunks see the same data points, where a plate draws them.
-            held = holding(model, pair.rows), holding(guide, pair.rows)
             sums = WeightSums(num_particles)
+            for captured in chunks.values():
+                captured.next_batch()
             for size in sizes:
-                values = bounds[size].log_weights(*held, *call.args, **call.kwargs)
+                # All chunks see the same data points, where a plate draws them.
+                values = chunks[size].log_weights(pair.rows, call.args, call.kwargs)
                 sums.add(to_numpy(values))
             parts.append(sums.log_likelihood())
     return LogLikelihood.concatenate(parts)
