@@ -98,7 +98,7 @@ class CapturedLoss:
             graph = None if call is None else self._graph_of(call)
             values = None
             if call is not None and graph is not None:
-                due = self._is_due(graph)
+                due = self._is_due(graph, call)
                 values = self._checked(graph, call) if due else graph(call)
                 if values is None and graph.is_missed():
                     self._refuse(
@@ -122,7 +122,7 @@ class CapturedLoss:
     def _runs(self) -> Runs:
         return runs_of(self.loss, self.model, self.guide)
 
-    def _is_due(self, graph: Replay) -> bool:
+    def _is_due(self, graph: Replay, call: Call) -> bool:
         """Whether a graph is to be compared with what it was traced from."""
         return graph.num_calls <= 2 or graph.num_calls % self.check_every == 0
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -29,11 +30,13 @@ class Traced(NamedTuple):
         run: The graph: the outputs of the function, and then the numbers that Python has taken.
         taken: What these numbers were: with others the function may do something else.
         where: The line that has taken the first one.
+        module: What runs it.
     """
 
     run: Callable[..., list[Tensor]]
     taken: list[Any]
     where: str
+    module: GraphModule
 
 
 def graph_of(function: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) -> Traced:
@@ -67,7 +70,7 @@ def graph_of(function: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) ->
         raise NotCaptured(f"{_first_line(error)}{_place(error)}") from error
     simplify(module.graph)
     module.recompile()
-    return Traced(module.forward, [value for _, value in looks.seen], looks.where)
+    return Traced(module.forward, [value for _, value in looks.seen], looks.where, module)
 
 
 class _Looks(TorchDispatchMode):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, Node
+from torch.fx import Graph, GraphModule, Node
 
 ATEN = torch.ops.aten
 
@@ -64,6 +64,44 @@ def simplify(graph: Graph) -> None:
         # `alpha=` and the like are other operations under these names.
         if node.target in FAST and not node.kwargs:
             node.target = FAST[node.target]
+
+
+def split_draws(module: GraphModule) -> tuple[GraphModule, GraphModule] | None:
+    """A graph in two: what no draw goes into, whose outputs the rest takes beside the inputs.
+
+    Returns:
+        `None` where it writes into what is not its own.
+    """
+    graph = module.graph
+    if not _writes_only_into_new(graph):
+        return None
+    drawn: set[Node] = set()
+    for node in graph.nodes:
+        inputs = node.all_input_nodes
+        made = node.op == "call_function" and (not inputs or _has_effect(node) or _writes(node))
+        if made or node.op == "output" or drawn.intersection(inputs):
+            drawn.add(node)
+    shared = [
+        node
+        for node in graph.nodes
+        if node.op == "call_function" and node not in drawn and drawn.intersection(node.users)
+    ]
+    first, rest = Graph(), Graph()
+    in_first: dict[Node, Node] = {}
+    in_rest: dict[Node, Node] = {}
+    for node in graph.find_nodes(op="placeholder"):
+        in_first[node] = first.node_copy(node)
+        in_rest[node] = rest.node_copy(node)
+    in_rest |= {node: rest.placeholder(node.name) for node in shared}
+    for node in graph.nodes:
+        if node not in drawn and node not in in_first:
+            in_first[node] = first.node_copy(node, in_first.__getitem__)
+        if node in drawn or node.op == "get_attr":
+            in_rest[node] = rest.node_copy(node, in_rest.__getitem__)
+    first.output([in_first[node] for node in shared])
+    for part in (first, rest):
+        part.eliminate_dead_code(_has_effect)
+    return GraphModule(module, first), GraphModule(module, rest)
 
 
 def _share(graph: Graph, written: set[Any]) -> None:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.fx import GraphModule
 
+from pyro_entropy.capture.calls import Call
 from pyro_entropy.capture.captured import CapturedLoss
 from pyro_entropy.capture.graphs import NotCaptured
 from pyro_entropy.capture.losses import Runs
 from pyro_entropy.capture.replays import Replay
+from pyro_entropy.capture.simplify import split_draws
 from pyro_entropy.elbos.iwae import IWAE_ELBO
 from pyro_entropy.traces.pairs import holding, reading_params
 
@@ -19,8 +22,11 @@ NUM_PLAIN = 2
 class CapturedWeights(CapturedLoss):
     """The log-weights of a bound's particles, chunk after chunk, without gradients.
 
-    As `CapturedLoss`, but that a graph is compared, too, where it first sees other data: NumPy's
-    functions leave no trace in a graph, and what they have made of the data stays as it was.
+    As `CapturedLoss`, but for three things. What no draw goes into, such as the output of an
+    encoder, is computed once for a batch. What is in reach of model and guide is looked at once for
+    a batch, since from one chunk to the next nothing but the graph has run. And a graph is
+    compared, too, where it first sees other data: NumPy's functions leave no trace in a graph, and
+    what they have made of the data stays as it was.
 
     Args:
         bound: The bound; its particles are one chunk.
@@ -36,21 +42,32 @@ class CapturedWeights(CapturedLoss):
     ) -> None:
         super().__init__(bound, model, guide, after=after)
         self._batch = 0
-        # The first batch and one more, for each graph.
+        # The batches at which each graph was compared.
         self._compared: dict[int, set[int]] = {}
+        self._latest: tuple[Replay, Call] | None = None
+        self._split: list[_Split] = []
 
     def next_batch(self) -> None:
         """Says that other data follow."""
         self._batch += 1
+        self._latest = None
+        for graph in self._split:
+            graph.forget()
 
     def log_weights(self, rows: Mapping[str, Tensor], args: tuple, kwargs: dict) -> Tensor:
-        """`IWAE_ELBO.log_weights`, with the rows that plates have drawn; in float32 with rounding.
+        """`IWAE_ELBO.log_weights`, but for rounding.
 
         Args:
-            rows: The rows of each plate.
+            rows: The rows that plates have drawn.
             args: The arguments of model and guide.
             kwargs: Their keyword arguments.
         """
+        if self._latest is not None:
+            graph, call = self._latest
+            values = graph(call)
+            if values is not None:
+                self.captures.num_replayed += 1
+                return values[0]
         return self(dict(rows), *args, **kwargs)[0]
 
     def _weights(
@@ -75,11 +92,42 @@ class CapturedWeights(CapturedLoss):
 
         return Runs(run, run)
 
-    def _is_due(self, graph: Replay) -> bool:
+    def _traced(self, call: Call) -> Replay:
+        graph = super()._traced(call)
+        parts = split_draws(graph.traced.module)
+        if parts is not None:
+            self._split.append(_Split(*parts))
+            graph.traced = graph.traced._replace(run=self._split[-1])
+        return graph
+
+    def _is_due(self, graph: Replay, call: Call) -> bool:
         compared = self._compared.setdefault(id(graph), set())
-        new = self._batch not in compared and len(compared) < 2
-        compared.add(self._batch)
-        return new or super()._is_due(graph)
+        due = super()._is_due(graph, call) or (self._batch not in compared and len(compared) < 2)
+        if due:
+            compared.add(self._batch)
+        else:
+            self._latest = graph, call
+        return due
+
+    def _refuse(self, call: Call, reason: NotCaptured) -> None:
+        self._latest = None
+        super()._refuse(call, reason)
 
     def _value(self, values: list[Tensor]) -> Tensor:
         return values[0]
+
+
+class _Split:
+    """A graph whose part that no draw goes into runs once for a batch."""
+
+    def __init__(self, first: GraphModule, rest: GraphModule) -> None:
+        self._first, self._rest = first, rest
+        self._known: list[Any] | None = None
+
+    def __call__(self, *tensors: Tensor) -> list[Tensor]:
+        if self._known is None:
+            self._known = self._first.forward(*tensors)
+        return self._rest.forward(*tensors, *self._known)
+
+    def forget(self) -> None:
+        self._known = None

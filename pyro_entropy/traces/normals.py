@@ -109,13 +109,13 @@ def _normal_log_prob(loc: Tensor, scale: Tensor, value: Tensor, event_dims: int)
         squares = (distance**2).sum(dims)
         density = -squares / (2 * scale**2) - (count * scale.log() + constant)
     else:
-        density = -0.5 * (distance / scale) ** 2
+        squares = (distance / scale) ** 2
         log_scale = scale.log()
         if event_dims:
-            density = density.sum(dims)
+            squares = squares.sum(dims)
             repeats = count / math.prod(scale.shape[scale.dim() - event_dims :])
             log_scale = repeats * log_scale.sum(dims)
-        density = density - (log_scale + constant)
+        density = -0.5 * squares - (log_scale + constant)
     return density.expand(loc.shape[: loc.dim() - event_dims])
 
 
