@@ -1,6 +1,7 @@
 """The importance weighted bound, with its three gradient estimators."""
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from entropy_core.traces.importance import LogWeights, log_weights
 from entropy_core.traces.sites import Pair
 from numpyro_entropy.elbos.base import one_state
 from numpyro_entropy.params import Params, check_params
+from numpyro_entropy.traces.normals import lean_pair
 from numpyro_entropy.traces.pairs import (
     check_reparameterised,
     pair_shapes,
@@ -63,6 +65,8 @@ class IWAE_ELBO(ELBO):
         True
     """
 
+    is_lean = False
+
     def __init__(
         self,
         num_particles: int = 1,
@@ -84,6 +88,12 @@ class IWAE_ELBO(ELBO):
         """Why its stationary points are not those of the ELBO; `None` where they are."""
         several = self.num_particles > 1
         return "the importance weighted bound is another objective" if several else None
+
+    def lean(self) -> "IWAE_ELBO":
+        """The objective with densities that take few operations."""
+        found = copy(self)
+        found.is_lean = True
+        return found
 
     def loss_with_mutable_state(
         self,
@@ -222,6 +232,7 @@ class _Particles:
     def _weights(self, key: Array, params: Params) -> tuple[LogWeights, Pair]:
         pair = trace_pair(key, params, *self.call)
         check_reparameterised(pair.guide)
+        pair = lean_pair(pair) if self.elbo.is_lean else pair
         pair = site_terms(pair, closed_form=False, entropies=False)
         return log_weights(pair.records, self.elbo.data_plate), pair
 

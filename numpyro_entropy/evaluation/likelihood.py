@@ -86,7 +86,7 @@ def log_likelihood(
     ) -> tuple[Array, dict[str, Array]]:
         pair = trace_pair(batch_key, params, model, guide, *call)
         # All chunks see the same data points, where a plate draws them.
-        bound = IWAE_ELBO(size, data_plate=data_plate)
+        bound = IWAE_ELBO(size, data_plate=data_plate).lean()
         params = {**params, **pair.rows}
         values = bound.log_weights(chunk_key, params, model, guide, *call.args, **call.kwargs)
         return values, outside_support(pair)

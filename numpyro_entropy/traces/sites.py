@@ -29,14 +29,18 @@ class Site(BaseSite):
     Args:
         message: The host's own record of the site.
         intermediates: The path that the draw of a transformed distribution has taken.
+        density: The log-probability, where it is not the host's own.
     """
 
     message: Mapping[str, Any] = field(repr=False)
     intermediates: Any = ()
+    density: Array | None = None
 
     @cached_property
     def log_prob(self) -> Array:
         """The unscaled log-probability at the draw, zero where a mask hides it."""
+        if self.density is not None:
+            return self.density
         # A flow's log-determinant is exact only along the path that the draw has taken. A folded
         # distribution hands intermediates out and does not take them.
         if self.intermediates and not isinstance(elementwise(self.fn), FoldedDistribution):
@@ -60,7 +64,7 @@ class Site(BaseSite):
 
     def unmasked(self) -> "Site":
         """The site without the masks of handlers around it."""
-        return replace(self, fn=without_masks(self.fn))
+        return replace(self, fn=without_masks(self.fn), density=None)
 
     def spread(self, values: Array) -> Array:
         """Values in the shape of the log-probability, zero where a handler's mask hides them."""
@@ -81,7 +85,7 @@ class Site(BaseSite):
     def holding(self, value: Array) -> "Site":
         """The site with another value in its draw's place."""
         message = {**self.message, "value": value, "intermediates": []}
-        return replace(self, value=value, message=message, intermediates=())
+        return replace(self, value=value, message=message, intermediates=(), density=None)
 
 
 def sample_sites(trace: Trace) -> dict[str, Site]:

@@ -1,6 +1,7 @@
 """A graph of the host's operations made shorter, with the same numbers bit for bit."""
 
 from collections.abc import Callable
+from operator import getitem
 from typing import Any
 
 import torch
@@ -37,6 +38,22 @@ FAST: dict[Any, Callable] = {
     ATEN.unsqueeze.default: torch.unsqueeze,
     ATEN.view.default: Tensor.view,
 }
+# Those among them that write what they compute into memory of their own.
+VIEWS = {Tensor.expand, torch.select, torch.t, torch.unsqueeze, Tensor.view}
+FRESH = set(FAST.values()) - VIEWS
+# Those that can write it into an argument's.
+INTO = {
+    torch.add,
+    torch.div,
+    torch.exp,
+    torch.log,
+    torch.mul,
+    torch.neg,
+    torch.pow,
+    torch.sigmoid,
+    torch.sub,
+    torch.tanh,
+}
 NEUTRAL: dict[Any, int] = {
     ATEN.mul.Tensor: 1,
     ATEN.div.Tensor: 1,
@@ -44,6 +61,8 @@ NEUTRAL: dict[Any, int] = {
     ATEN.sub.Tensor: 0,
 }
 SHAPES = (ATEN.view.default, ATEN.expand.default)
+# Views of all of a tensor, where nothing else is one of it.
+WHOLE = {Tensor.view, ATEN.split.Tensor, getitem}
 
 
 def simplify(graph: Graph) -> None:
@@ -102,6 +121,41 @@ def split_draws(module: GraphModule) -> tuple[GraphModule, GraphModule] | None:
     for part in (first, rest):
         part.eliminate_dead_code(_has_effect)
     return GraphModule(module, first), GraphModule(module, rest)
+
+
+def write_in_place(graph: Graph) -> None:
+    """Lets operations write into the memory of an argument that nothing else is made of.
+
+    The numbers are the same; less memory is taken and gone through.
+    """
+    for node in graph.nodes:
+        relu = node.target is torch.relu
+        if node.op != "call_function" or node.kwargs or not (relu or node.target in INTO):
+            continue
+        for argument in node.args[:1] if relu else node.args:
+            if isinstance(argument, Node) and _can_write(node, argument):
+                if relu:
+                    node.target = torch.relu_
+                else:
+                    node.kwargs = {"out": argument}
+                break
+
+
+def _can_write(node: Node, argument: Node) -> bool:
+    before, after = argument.meta.get("val"), node.meta.get("val")
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return False
+    layouts = [(t.shape, t.stride(), t.dtype, t.device) for t in (before, after)]
+    if layouts[0] != layouts[1]:
+        return False
+    while len(argument.users) == 1:
+        if argument.target in WHOLE and isinstance(argument.args[0], Node):
+            argument = argument.args[0]
+        else:
+            # What is in place already has taken over memory that was its own.
+            fresh = argument.target in FRESH and argument.kwargs.keys() <= {"out"}
+            return fresh or argument.target is torch.relu_
+    return False
 
 
 def _share(graph: Graph, written: set[Any]) -> None:

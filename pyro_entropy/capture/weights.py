@@ -11,12 +11,12 @@ from pyro_entropy.capture.captured import CapturedLoss
 from pyro_entropy.capture.graphs import NotCaptured
 from pyro_entropy.capture.losses import Runs
 from pyro_entropy.capture.replays import Replay
-from pyro_entropy.capture.simplify import split_draws
+from pyro_entropy.capture.simplify import split_draws, write_in_place
 from pyro_entropy.elbos.iwae import IWAE_ELBO
 from pyro_entropy.traces.pairs import holding, reading_params
 
 # To trace a graph takes as long as several chunks do.
-NUM_PLAIN = 2
+NUM_PLAIN = 4
 
 
 class CapturedWeights(CapturedLoss):
@@ -121,6 +121,8 @@ class _Split:
     """A graph whose part that no draw goes into runs once for a batch."""
 
     def __init__(self, first: GraphModule, rest: GraphModule) -> None:
+        write_in_place(rest.graph)
+        rest.recompile()
         self._first, self._rest = first, rest
         self._known: list[Any] | None = None
 
