@@ -16,6 +16,8 @@ import numpyro_entropy.evaluation.likelihood
 from entropy_core.evaluation.likelihood import WeightSums
 from numpyro_entropy import VAE1
 from numpyro_entropy.evaluation.likelihood import log_likelihood
+from numpyro_entropy.traces.normals import lean_pair
+from numpyro_entropy.traces.pairs import trace_pair
 from tests.numpyro.models import nested_guide, nested_model
 from tests.support.cases import CASES
 from tests.support.conjugate import LOG_EVIDENCE, SCALE, SHIFT, SLOPE, N, X, weight_variance
@@ -150,6 +152,30 @@ def test_no_scale_enters():
     ]
     assert_allclose(found[1:], [found[0]] * 2, rtol=1e-12)
     assert found[0].std() > 0.1
+
+
+def test_densities_that_divide_once_are_those_of_the_host():
+    def several(x):
+        with numpyro.plate("data", len(x)):
+            z = numpyro.sample("z", dist.Normal(jnp.zeros((len(x), D)), 2.0).to_event(1))
+            numpyro.sample("one scale", dist.Normal(z, 0.3).to_event(1), obs=x)
+            numpyro.sample("a scale a row", dist.Normal(z, z[:, :1] ** 2).to_event(1), obs=x)
+            numpyro.sample("scales", dist.Normal(z, z**2).to_event(1), obs=x)
+            masked = dist.Normal(z, 1.0).mask(x > 0).to_event(1)
+            numpyro.sample("masked", masked, obs=x)
+
+    def normal(x):
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("z", dist.Normal(x, 0.7).to_event(1))
+
+    pair = trace_pair(random.key(3), {}, several, normal, (jnp.asarray(data()),))
+    lean = lean_pair(pair)
+    for name, site in pair.model.items():
+        assert_allclose(lean.model[name].log_prob, site.log_prob, rtol=1e-13)
+    assert_allclose(lean.guide["z"].log_prob, pair.guide["z"].log_prob, rtol=1e-13)
+    found = {name for name, site in lean.model.items() if site.density is not None}
+    assert found == {"z", "one scale", "a scale a row"}
+    assert lean.guide["z"].holding(jnp.zeros((B, D))).density is None
 
 
 def test_inner_plates_are_summed_over():
