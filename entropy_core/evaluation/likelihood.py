@@ -12,8 +12,8 @@ from arviz_base import dict_to_dataset
 from jaxtyping import Float
 
 from entropy_core.checks import check_positive_int, expected
-from entropy_core.evaluation.bits import bits_per_dim
 from entropy_core.elbos.pareto import pareto_k, tail_length
+from entropy_core.evaluation.bits import bits_per_dim
 
 # Above it, neither an estimate nor its error can be trusted (Vehtari et al. 2024, Sec. 3).
 HIGH_K = 0.7

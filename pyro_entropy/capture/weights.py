@@ -15,8 +15,8 @@ from pyro_entropy.capture.simplify import split_draws, write_in_place
 from pyro_entropy.elbos.iwae import IWAE_ELBO
 from pyro_entropy.traces.pairs import holding, reading_params
 
-# To trace a graph takes as long as several chunks do.
-NUM_PLAIN = 4
+# To trace a graph takes as long as to gain by it on so many numbers: draws times entries of data.
+WORTH = 2_000_000
 
 
 class CapturedWeights(CapturedLoss):
@@ -32,15 +32,17 @@ class CapturedWeights(CapturedLoss):
         bound: The bound; its particles are one chunk.
         model: The model.
         guide: The guide.
-        after: How many chunks of a form are run as they are first; `None` runs all so.
+        worth: With how many numbers, draws times entries of the data, chunks of a form are run as
+            they are first, and one at least; `None` runs all so.
     """
 
     loss: IWAE_ELBO
 
     def __init__(
-        self, bound: IWAE_ELBO, model: Callable, guide: Callable, *, after: int | None = NUM_PLAIN
+        self, bound: IWAE_ELBO, model: Callable, guide: Callable, *, worth: int | None = WORTH
     ) -> None:
-        super().__init__(bound, model, guide, after=after)
+        super().__init__(bound, model, guide, after=None if worth is None else 1)
+        self.worth = worth or 0
         self._batch = 0
         # The batches at which each graph was compared.
         self._compared: dict[int, set[int]] = {}
@@ -91,6 +93,11 @@ class CapturedWeights(CapturedLoss):
             return [values], params
 
         return Runs(run, run)
+
+    def _graph_of(self, call: Call) -> Replay | None:
+        entries = sum(tensor.numel() for tensor in call.tensors)
+        seen = self.num_calls[call.text] * self.loss.num_particles * entries
+        return super()._graph_of(call) if seen >= self.worth else None
 
     def _traced(self, call: Call) -> Replay:
         graph = super()._traced(call)

@@ -26,13 +26,13 @@ def both_ways(monkeypatch):
     def run(model, guide, batches, **options):
         found, captures = [], []
 
-        def remembered(after, *args):
-            captured = CapturedWeights(*args, after=after)
+        def remembered(worth, *args):
+            captured = CapturedWeights(*args, worth=worth)
             captures.append(captured.captures)
             return captured
 
-        for after in (None, 1):
-            make = partial(remembered, after)
+        for worth in (None, 0):
+            make = partial(remembered, worth)
             monkeypatch.setattr(pyro_entropy.evaluation.likelihood, "CapturedWeights", make)
             pyro.set_rng_seed(0)
             data = batches() if callable(batches) else batches
@@ -93,6 +93,12 @@ def guide(x):
         pyro.sample("z", dist.Normal(0.4 * x, 1.0))
 
 
+def conjugate_model(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
 def by_sign(x):
     with pyro.plate("data", len(x)):
         z = pyro.sample("z", dist.Normal(x.new_zeros(()), 1.0))
@@ -124,6 +130,18 @@ def test_models_that_no_graph_stands_for(model, both_ways):
     assert_allclose(replayed.standard_errors, plain.standard_errors, rtol=1e-9)
     assert captures.reasons or model is by_sign, str(captures)
     assert captures.num_plain > 2
+
+
+def test_few_numbers_are_not_worth_a_graph(monkeypatch):
+    made = []
+
+    def remembered(*args):
+        made.append(CapturedWeights(*args))
+        return made[-1]
+
+    monkeypatch.setattr(pyro_entropy.evaluation.likelihood, "CapturedWeights", remembered)
+    log_likelihood(conjugate_model, guide, XT, num_particles=30, chunk_size=5)
+    assert (made[0].captures.num_replayed, made[0].captures.num_plain) == (0, 6)
 
 
 def test_particles_one_by_one(both_ways):
