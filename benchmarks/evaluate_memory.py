@@ -137,8 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     lines = [
         f"Binary images under a BernoulliVAE {D}-{HIDDEN[0]}-{H}, float32, in batches of {BATCH};",
         "log_likelihood in chunks of 100 draws, and EntropySumDiagnostic. Each line is a process",
-        "of its own, which makes a batch when it is asked for. Peaks of resident memory in MiB: with",
-        "everything imported and one batch done, and at the end. The seconds include compilation.",
+        "of its own, which makes a batch when it is asked for. Peaks of resident memory in MiB:",
+        "with everything imported and one batch done, and at the end. The seconds include JAX's",
+        "compilation.",
         "python benchmarks/evaluate_memory.py; Python " + platform.python_version() + ",",
         f"{', '.join(f'{name} {version(name)}' for name in packages)}; CPU.",
         "",
