@@ -24,6 +24,8 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/step_time.py
 	$(VENV)/bin/python benchmarks/objective_time.py
 	$(VENV)/bin/python benchmarks/evaluate_memory.py
+	$(VENV)/bin/python benchmarks/evaluation_time.py
+	$(VENV)/bin/python benchmarks/growth.py
 	$(VENV)/bin/python benchmarks/spread.py
 	$(VENV)/bin/python benchmarks/closed_form_variances.py --output benchmarks/closed_form_variances.txt
 

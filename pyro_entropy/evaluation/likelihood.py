@@ -38,6 +38,10 @@ def log_likelihood(
     What is held does not grow with `num_particles`, but for some `sqrt(K)` weights of each data
     point in a batch: the draws come and go in chunks. Modules are in evaluation mode.
 
+    Where there is much to do, chunks are replayed from a graph of the tensor operations of model
+    and guide, as in `CapturedLoss`: the draws are the same, and the values but for rounding. Model
+    and guide are run as they are where the graph differs from them or none can stand for them.
+
     Args:
         model: The model; one plate must hold all of its sites.
         guide: The guide.
