@@ -221,10 +221,14 @@ def rows(group: str, runs: dict[str, Contender], num_data: int, turns: int) -> I
         yield f"  {name:<24}{seconds:>9.2f}{middle:>8.2f}  ({low:.2f} to {high:.2f})"
 
 
-def groups(points: int, particles: int, data: int) -> Iterator[tuple[str, dict, int]]:
+def groups(
+    widths: Sequence[str], points: int, particles: int, data: int
+) -> Iterator[tuple[str, dict, int]]:
     """All groups of contenders, with the number of their data points."""
     rng = np.random.default_rng(0)
     for size in SIZES:
+        if str(size) not in widths:
+            continue
         x = rng.random((max(points, data), size.data), dtype=np.float32)
         what = f"likelihood of {points} points by {particles} draws, VAE-1 {size}"
         yield f"torch, {what}", pyro_likelihoods(size, x, particles), points
@@ -238,6 +242,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints the table, and writes it beside this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=3)
+    widths = list(map(str, SIZES))
+    parser.add_argument("--widths", nargs="+", choices=widths, default=widths)
     parser.add_argument("--points", type=int, default=1000, help="a multiple of 1000")
     parser.add_argument("--particles", type=int, default=5000, help="a multiple of 100")
     parser.add_argument("--data", type=int, default=50_000)
@@ -254,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"  {'':<24}{'seconds':>9}{'ratio':>8}  (quartiles)",
     ]
     print("\n".join(lines))
-    for group, runs, num_data in groups(args.points, args.particles, args.data):
+    for group, runs, num_data in groups(args.widths, args.points, args.particles, args.data):
         pyro.clear_param_store()
         for line in rows(group, runs, num_data, args.turns):
             lines.append(line)

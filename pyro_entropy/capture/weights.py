@@ -15,7 +15,7 @@ from pyro_entropy.capture.simplify import split_draws, write_in_place
 from pyro_entropy.elbos.iwae import IWAE_ELBO
 from pyro_entropy.traces.pairs import holding, reading_params
 
-# To trace a graph takes as long as to gain by it on so many numbers: draws times entries of data.
+# To trace a graph takes as long as what it gains on so many numbers: draws times entries of data.
 WORTH = 2_000_000
 
 
@@ -32,17 +32,25 @@ class CapturedWeights(CapturedLoss):
         bound: The bound; its particles are one chunk.
         model: The model.
         guide: The guide.
-        worth: With how many numbers, draws times entries of the data, chunks of a form are run as
-            they are first, and one at least; `None` runs all so.
+        num_chunks: How many chunks of each batch there are.
+        worth: With how many numbers, draws times entries of the data, a graph is traced: those of a
+            batch, or of all chunks so far. The first chunk of a form is run as it is; with `None`
+            all are.
     """
 
     loss: IWAE_ELBO
 
     def __init__(
-        self, bound: IWAE_ELBO, model: Callable, guide: Callable, *, worth: int | None = WORTH
+        self,
+        bound: IWAE_ELBO,
+        model: Callable,
+        guide: Callable,
+        num_chunks: int = 1,
+        *,
+        worth: int | None = WORTH,
     ) -> None:
         super().__init__(bound, model, guide, after=None if worth is None else 1)
-        self.worth = worth or 0
+        self.num_chunks, self.worth = num_chunks, worth or 0
         self._batch = 0
         # The batches at which each graph was compared.
         self._compared: dict[int, set[int]] = {}
@@ -96,8 +104,9 @@ class CapturedWeights(CapturedLoss):
 
     def _graph_of(self, call: Call) -> Replay | None:
         entries = sum(tensor.numel() for tensor in call.tensors)
-        seen = self.num_calls[call.text] * self.loss.num_particles * entries
-        return super()._graph_of(call) if seen >= self.worth else None
+        num_chunks = max(self.num_chunks, self.num_calls[call.text])
+        numbers = num_chunks * self.loss.num_particles * entries
+        return super()._graph_of(call) if numbers >= self.worth else None
 
     def _traced(self, call: Call) -> Replay:
         graph = super()._traced(call)

@@ -76,7 +76,9 @@ def log_likelihood(
     sizes = chunk_sizes(num_particles, chunk_size)
     # One object for each size, since it guesses the nesting of plates only once.
     chunks = {
-        size: CapturedWeights(IWAE_ELBO(size, data_plate=data_plate), model, guide)
+        size: CapturedWeights(
+            IWAE_ELBO(size, data_plate=data_plate), model, guide, sizes.count(size)
+        )
         for size in set(sizes)
     }
     parts = []
