@@ -174,7 +174,7 @@ def rows(what: str, turns: int) -> Iterator[str]:
     for name, taken in medians(settings, turns).items():
         slope = np.polyfit(np.log(SIZES[what]), np.log(taken), 1)[0]
         times = "".join(f"{1e3 * seconds:>9.2f}" for seconds in taken)
-        yield f"  {name:<34}{slope:>7.2f}{times}"
+        yield f"  {name:<37}{slope:>7.2f}{times}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"Else N = {base.data}, VAE-1 {base.dim}-{HIDDEN[0]}-{base.latent}, batch {base.batch};",
         "draws are those of the importance weighted bound, sites a chain's of one dimension each.",
         "",
-        f"  {'':<34}{'slope':>7}   milliseconds at each size",
+        f"  {'':<37}{'slope':>7}   milliseconds at each size",
     ]
     print("\n".join(lines))
     for what in args.of:
