@@ -64,7 +64,9 @@ class CapturedWeights(CapturedLoss):
         for graph in self._split:
             graph.forget()
 
-    def log_weights(self, rows: Mapping[str, Tensor], args: tuple, kwargs: dict) -> Tensor:
+    def log_weights(
+        self, rows: Mapping[str, Tensor], args: tuple, kwargs: Mapping[str, Any]
+    ) -> Tensor:
         """`IWAE_ELBO.log_weights`, but for rounding.
 
         Args:
@@ -92,8 +94,8 @@ class CapturedWeights(CapturedLoss):
     def _runs(self) -> Runs:
         # Not before the first chunks, in which the bound finds out how to draw particles.
         lean = self.loss.lean()
-        if isinstance(lean, str):
-            raise NotCaptured(lean)
+        if not isinstance(lean, IWAE_ELBO):
+            raise NotCaptured(str(lean))
 
         def run(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Tensor]]:
             with reading_params() as params:
