@@ -108,6 +108,7 @@ class BAGGINS_ELBO(TermsELBO):
     def _parts(self, pair: Pair, batch: BatchSites, observed: SiteTerms) -> BAGGINSParts:
         floating, name = self.prior == "floating", batch.prior.name
         latent = latent_rows(pair.model[name], pair.guide[name], constant=floating)
+        latent = latent._replace(across=batch.prior.across)
         site = pair.model[observed.name]
         residuals = rows(site, site.value - normal_of(site, "model").mean)
         return baggins_parts(

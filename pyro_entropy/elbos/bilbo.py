@@ -65,7 +65,8 @@ class FloatingPriorELBO(TermsELBO):
         return floating_terms(batch, latent, prior_term, self.full_covariance, OPERATIONS)
 
     def _latent(self, pair: Pair, site: SiteTerms) -> LatentRows:
-        return latent_rows(pair.model[site.name], pair.guide[site.name], constant=True)
+        latent = latent_rows(pair.model[site.name], pair.guide[site.name], constant=True)
+        return latent._replace(across=site.across)
 
 
 class BILBO_ELBO(FloatingPriorELBO):

@@ -24,12 +24,16 @@ ONLY_FILES = {
         "elbos/particles.py",
         # JAX compiles what Pyro runs in Python.
         *(f"capture/{name}.py" for name in ("__init__", *CAPTURE)),
+        # JAX's arrays know of the other devices.
+        *(f"distributed/{name}.py" for name in ("__init__", "elbo", "merging", "ranks")),
     },
 }
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
-# Schedules of optax count steps by themselves.
+# Schedules of optax count steps by themselves. JAX's arrays know of the other devices.
 HOST_ARGUMENTS = {
+    "across",
+    "distributed",
     "rng_key",
     "params",
     "init_params",
@@ -47,6 +51,7 @@ HOST_NAMES = {
         "Capturable.differentiable_loss",
         "Capturable.lean",
         "Capturable.read",
+        "Capturable.share",
         "BAGGINS_ELBO.check_loss",
         "IWAE_ELBO.lean",
         "lean_pair",
@@ -263,8 +268,8 @@ def test_the_same_public_names():
     import numpyro_entropy
     import pyro_entropy
 
-    captured = {"CapturedLoss", "CapturedSVI", "Captures"}
-    shared = [name for name in pyro_entropy.__all__ if name not in captured]
+    own = {"CapturedLoss", "CapturedSVI", "Captures", "Distributed_ELBO"}
+    shared = [name for name in pyro_entropy.__all__ if name not in own]
     assert shared == numpyro_entropy.__all__
 
 
