@@ -137,6 +137,17 @@ class Ranks:
         dist.all_gather_object(found, value)
         return found
 
+    def part(self, num_rows: int) -> slice:
+        """Which of so many rows are those of this rank: their numbers differ by one at most."""
+        bounds = [num_rows * rank // self.num for rank in (self.rank, self.rank + 1)]
+        return slice(*bounds)
+
+    def of_first(self, tensor: Tensor) -> Tensor:
+        """A tensor as the first rank has it."""
+        sent = tensor.to(self.device)
+        dist.broadcast(sent, 0)
+        return sent.to(tensor.device)
+
     @torch.no_grad()
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Gives tensors the values that they have on the first rank."""

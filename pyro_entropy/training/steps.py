@@ -156,11 +156,12 @@ class Steps(BaseSteps):
     def look(self, epoch: int) -> tuple[Look, EntropyReport]:
         """Looks at the present weights; training goes on as without it."""
         with keeping_random_state():
-            report = self.glance.run(self.data.in_order())
+            together = {"distributed": self.data.ranks is not None}
+            report = self.glance.run(self.data.in_order(), **together)
             elbo, error = map(float, report.summary().loc["ELBO"])
             validation = np.nan
             if self.validation is not None:
-                validation = self.glance.run(self.validation.in_order())["elbo"]
+                validation = self.glance.run(self.validation.in_order(), **together)["elbo"]
             claims = {}
             if self.claims is not None:
                 found = self.claims()
@@ -286,7 +287,8 @@ class Steps(BaseSteps):
                 records = site_terms(trace_pair(svi.model, svi.guide, *batch)).records
             plate = find_data_plate(records, self.glance.data_plate)
             self.sizes[form] = plate.full_size if plate else batch.num_data
-        return self.sizes[form]
+        size, ranks = self.sizes[form], self.data.ranks
+        return size if ranks is None else sum(ranks.gather(size))
 
 
 def _is_finite(*values: Any) -> bool:

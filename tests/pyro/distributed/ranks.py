@@ -1,6 +1,6 @@
 """A program of its own: every objective over several ranks, beside one process.
 
-    python -m tests.pyro.distributed.ranks NUM FOLDER
+    python -m tests.pyro.distributed.ranks NUM FOLDER CASE ...
 
 It forks `NUM` ranks, and writes the largest differences that a rank has found to `FOLDER`.
 """
@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import pyro
 import torch
-import torch.distributed as dist
+import torch.distributed
+from pyro import distributions as dist
+from torch import nn
 
 import pyro_entropy as m
-from tests.support.cases import H
-from tests.support.helpers import data, random_weights
-from tests.support.objective_table import ALL_CASES, OBJECTIVES, Objective
+from tests.support.helpers import D, H, data, random_weights
+from tests.support.objective_table import ALL_CASES, OBJECTIVES, Objective, moved
 from tests.support.pyro_noise import PyroNoise
 
 # Ranks that have other numbers of rows: 4 and 3, or 2, 2, 2 and 1.
-ROWS = 7
+ROWS, FIT_ROWS = 7, 31
 PARTICLES = 3
 TABLE = {
     "standard": Objective(lambda m: m.Standard_ELBO()),
@@ -40,6 +41,12 @@ TABLE = {
         lambda m: m.Profiled_ELBO(PARTICLES, prior="diagonal", vectorize_particles=True)
     ),
     **OBJECTIVES,
+}
+
+CASES = {
+    "float64": (torch.float64, {}),
+    "total": (torch.float64, {"total": 40}),
+    "float32": (torch.float32, {}),
 }
 
 
@@ -91,7 +98,7 @@ def difference(found, right):
     return float((found - right).abs().max() / right.abs().max().clamp(min=1e-3))
 
 
-def compare(rank, num, name, objective, dtype, **kwargs):
+def compare(rank, num, objective, dtype, **kwargs):
     """How far a rank's numbers are from those of one process."""
     vae = ALL_CASES[objective.vae].make(m, dtype)
     drawn = random_weights(vae.get_weights())
@@ -104,7 +111,7 @@ def compare(rank, num, name, objective, dtype, **kwargs):
         vae.set_weights({key: 2 * w for key, w in weights.items()})
     elbo = m.Distributed_ELBO(objective.make(m))
     found = numbers(elbo, vae, x, part(rank, num), **kwargs)
-    assert found[1].keys() == right[1].keys(), name
+    assert found[1].keys() == right[1].keys()
     return {
         "loss": difference(found[0], right[0]),
         "grads": max(difference(found[1][key], grad) for key, grad in right[1].items()),
@@ -112,28 +119,140 @@ def compare(rank, num, name, objective, dtype, **kwargs):
     }
 
 
-def run(rank, num, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num)
+def with_noise_of_data(guide):
+    """A guide whose draws have noise of the data: the same in any order, on any rank."""
+    directions = torch.tensor(np.random.default_rng(2).standard_normal((D, H)))
+
+    def noisy(x, total=None):
+        with PyroNoise({"z": torch.sin(x @ directions)}):
+            return guide(x, total)
+
+    return noisy
+
+
+def trained(loss, rank, num, seed, how):
+    """The losses of a training from the weights of this seed, and a report or the weights."""
+    pyro.clear_param_store()
+    pyro.set_rng_seed(seed)
+    vae = ALL_CASES["VAE1"].make(m, torch.float64)
+    x = torch.tensor(data(FIT_ROWS))
+    guide, adam = with_noise_of_data(vae.guide), pyro.optim.Adam({"lr": 0.01})
+    if how == "fit":
+        options = {"num_epochs": 2, "batch_size": 12, "validation": x[:5] + 1}
+        fitted = m.fit(vae.model, guide, x, loss=loss, optim=adam, progress_bar=False, **options)
+        report = [
+            *fitted.report.summary()["mean"],
+            *fitted.report.group("history")["validation_elbo"].values,
+        ]
+        losses = fitted.losses
+    else:
+        rows = slice(FIT_ROWS * rank // num, FIT_ROWS * (rank + 1) // num)
+        if how == "captured":
+            svi = m.CapturedSVI(vae.model, guide, adam, loss)
+        else:
+            svi = pyro.infer.SVI(vae.model, guide, adam, loss)
+        losses = [svi.step(x[rows], total=100) for _ in range(3)]
+        assert how == "loop" or svi.captures.num_plain == (3 if num > 1 else 1)
+        losses.append(svi.evaluate_loss(x[rows]))
+        report = []
+    weights = [w.reshape(-1) for _, w in sorted(vae.get_weights().items())]
+    return torch.tensor(np.concatenate([losses, report, *weights]))
+
+
+def reports(x, rows):
+    """The numbers of the diagnostic over all of the data, and merged over the ranks' rows."""
+    vae = ALL_CASES["VAE3"].make(m, torch.float64)
+    vae.set_weights(random_weights(vae.get_weights()))
+    diagnostic = m.EntropySumDiagnostic(vae.model, with_noise_of_data(vae.guide), num_particles=2)
+    both = diagnostic.run(x), diagnostic.run(x[rows], batch_size=3, distributed=True)
+    assert both[0].size == both[1].size
+    return [torch.tensor(numbers_of(report)) for report in both]
+
+
+def numbers_of(report):
+    """The numbers of a report's summary and of its latents."""
+    latents = report.latents().select_dtypes(["number", "bool"]).to_numpy(float)
+    return np.concatenate([report.summary()["mean"], latents.ravel()])
+
+
+class SharedMean(nn.Module):
+    """A model with a latent site outside the data plate, which all data points share."""
+
+    def __init__(self):
+        super().__init__()
+        self.loc = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+
+    def model(self, x):
+        mean = pyro.sample("mean", dist.Normal(x.new_zeros(()), 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    def guide(self, x):
+        pyro.module("shared", self)
+        with PyroNoise({"mean": torch.tensor(0.7, dtype=x.dtype)}):
+            pyro.sample("mean", dist.Normal(self.loc, 0.5))
+
+
+def shared_site(x, elbo):
+    """The loss of that model and the gradient of its one parameter."""
+    pyro.clear_param_store()
+    pair = SharedMean()
+    loss = elbo.loss_and_grads(pair.model, pair.guide, x)
+    return torch.tensor([loss, pair.loc.grad, elbo.terms(pair.model, pair.guide, x).elbo])
+
+
+def by_torch(x, elbo, *, wrapped):
+    """The gradients that torch's own wrapper of a module averages."""
+    vae = ALL_CASES["VAE1"].make(m, torch.float64)
+    vae.set_weights(random_weights(vae.get_weights()))
+    module = elbo(vae.model, with_noise_of_data(vae.guide))
+    module.encoder = vae.guide
+    if wrapped:
+        module = nn.parallel.DistributedDataParallel(module)
+    module(x).backward()
+    return torch.cat([p.grad.reshape(-1) for p in vae.parameters()])
+
+
+def run(rank, num, folder, cases):
+    group = {"init_method": f"file://{folder}/store", "rank": rank, "world_size": num}
+    torch.distributed.init_process_group("gloo", **group)
     found = {}
     for name, objective in TABLE.items():
-        for case, dtype, kwargs in (
-            ("float64", torch.float64, {}),
-            ("total", torch.float64, {"total": 40}),
-            ("float32", torch.float32, {}),
-        ):
-            found[f"{name}, {case}"] = compare(rank, num, name, objective, dtype, **kwargs)
+        for case in cases:
+            dtype, kwargs = CASES[case]
+            found[f"{name}, {case}"] = compare(rank, num, objective, dtype, **kwargs)
+    annealed = {"kl_weight": torch.tensor(0.3)}
+    found["KL weight of a call"] = compare(rank, num, TABLE["standard"], torch.float64, **annealed)
+
+    def note(name, numbers, right):
+        found[name] = {"numbers": difference(numbers, right)}
+
+    for how in ("fit", "loop", "captured"):
+        right = trained(m.Profiled_ELBO(), 0, 1, 0, how)
+        loss = m.Distributed_ELBO(m.Profiled_ELBO())
+        note(how, trained(loss, rank, num, rank, how), right)
+    x = torch.tensor(data(FIT_ROWS))
+    rows = slice(len(x) * rank // num, len(x) * (rank + 1) // num)
+    right, merged = reports(x, rows)
+    note("report", merged, right)
+    elbo = m.Standard_ELBO()
+    together = m.Distributed_ELBO(elbo)
+    note("shared site", shared_site(x[rows, 0], together), shared_site(x[:, 0], elbo))
+    elbo = m.EDVAE_ELBO(positives=moved)
+    by_ranks = by_torch(x[rows], m.Distributed_ELBO(elbo), wrapped=True)
+    note("by torch", by_ranks, by_torch(x, elbo, wrapped=False))
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    num, folder = int(sys.argv[1]), sys.argv[2]
+    num, folder, cases = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     children = []
     for rank in range(num):
         child = os.fork()
         if not child:
-            run(rank, num, folder)
+            run(rank, num, folder, cases)
             os._exit(0)
         children.append(child)
     failed = [child for child in children if os.waitpid(child, 0)[1]]
