@@ -12,6 +12,7 @@ from entropy_core.arguments import Arguments
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
 from entropy_core.traces.sites import Pair
 from numpyro_entropy.compiled import compiled
+from numpyro_entropy.layouts import laid_out_as, on_devices
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
@@ -58,7 +59,8 @@ def arguments_of(
     if isinstance(batches, jax.Array | np.ndarray):
         if not len(batches):
             raise ValueError(expected("at least one data point", name, "an empty array"))
-        batches = [batches[i : i + batch_size] for i in range(0, len(batches), batch_size)]
+        whole, starts = on_devices(batches), range(0, len(batches), batch_size)
+        batches = (laid_out_as(whole, whole[i : i + batch_size]) for i in starts)
     for batch in batches:
         call = Arguments.of(batch)
         for arg in call.values:

@@ -19,7 +19,7 @@ STEPS = {
     ],
 }
 SIDE = [
-    ["compiled", "params", "nets", "operations"],
+    ["compiled", "layouts", "params", "nets", "operations"],
     ["distributions", "priors", "encoders"],
     ["entropies", "decoders"],
     ["traces", "vaes"],

@@ -16,6 +16,7 @@ CAPTURE = ("calls", "captured", "graphs", "losses", "optimiser", "replays", "svi
 ONLY_FILES = {
     "numpyro": {
         "compiled.py",
+        "layouts.py",
         "params.py",
         "distributions/one_hot.py",
         "training/at_once.py",

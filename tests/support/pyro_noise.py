@@ -17,7 +17,8 @@ class PyroNoise(PyroMessenger):
     def _pyro_sample(self, msg):
         if msg["name"] in self.noise and not (msg["is_observed"] or msg["done"]):
             normal = pyro_entropy.entropies.wrappers.elementwise(msg["fn"])
-            noise = torch.as_tensor(self.noise[msg["name"]])
+            noise = self.noise[msg["name"]]
+            noise = noise if isinstance(noise, torch.Tensor) else torch.tensor(noise)
             if isinstance(normal, pyro.distributions.MultivariateNormal):
                 msg["value"] = normal.loc + (normal.scale_tril @ noise[..., None])[..., 0]
             else:
