@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array
 
 from entropy_core.arguments import Arguments
-from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
+from entropy_core.checks import check_outside, check_positive_int, expected
 from entropy_core.traces.sites import Pair
 from numpyro_entropy.compiled import compiled
-from numpyro_entropy.layouts import laid_out_as, on_devices
+from numpyro_entropy.layouts import check_all_finite, fetched, laid_out_as, on_devices
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
@@ -65,7 +65,7 @@ def arguments_of(
         call = Arguments.of(batch)
         for arg in call.values:
             if isinstance(arg, jax.Array | np.ndarray) and jnp.issubdtype(arg.dtype, jnp.floating):
-                check_finite(np.asarray(arg), name)
+                check_all_finite(arg, name)
         yield call
 
 
@@ -127,6 +127,6 @@ def check_observations(
     num_data, check = 0, compiled(outside)
     with evaluating(model, guide):
         for call in arguments_of(data, batch_size, name="data"):
-            check_outside(jax.device_get(check(params, call)))
+            check_outside(fetched(check(params, call)))
             num_data += call.num_data
     return num_data

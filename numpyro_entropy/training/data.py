@@ -11,8 +11,8 @@ from jax import random
 from jaxtyping import Array
 
 from entropy_core.arguments import Arguments, even_sizes, leaves_of_batch, map_leaves
-from entropy_core.checks import check_finite, expected
-from numpyro_entropy.layouts import laid_out_as, on_devices
+from entropy_core.checks import expected
+from numpyro_entropy.layouts import check_all_finite, laid_out_as, on_devices
 from numpyro_entropy.traces.batches import arguments_of
 
 WHAT = "an array, a tuple or dictionary with some, or batches that have an array"
@@ -181,7 +181,7 @@ def count_data(data: Data, rng_key: Array) -> int:
         return sum(call.num_data for call in calls)
     for array in data.arrays:
         if jnp.issubdtype(array.dtype, jnp.floating):
-            check_finite(np.asarray(array), "data")
+            check_all_finite(array, "data")
     return len(data.arrays[0])
 
 
