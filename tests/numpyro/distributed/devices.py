@@ -1,31 +1,29 @@
 """A program of its own: every objective over several devices, beside one device.
 
-    python -m tests.numpyro.distributed.devices NUM CASE ...
+    python -m tests.numpyro.distributed.devices CASE ...
 
-It writes the differences to its output.
+The devices are those that JAX finds. With `NAME@CASE` only one objective of a case is run, and of
+the rest `fit` alone. It writes the largest differences to its output.
 """
 
 import json
-import os
 import sys
-
-NUM = int(sys.argv[1]) if __name__ == "__main__" else 1
-if __name__ == "__main__":
-    flags = os.environ.get("XLA_FLAGS", ""), f"--xla_force_host_platform_device_count={NUM}"
-    os.environ["XLA_FLAGS"] = " ".join(flags)
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpyro.infer import SVI
+from numpyro.optim import Adam
 
 import numpyro_entropy as m
 from numpyro_entropy.params import from_weights, to_weights
+from numpyro_entropy.training.data import Data
 from tests.parity.noise import NumPyroNoise
-from tests.support.helpers import B, H, data, random_weights
+from tests.support.helpers import B, D, H, data, random_weights
 from tests.support.objective_table import ALL_CASES, OBJECTIVES, Objective
 
-PARTICLES = 3
+PARTICLES, FIT_ROWS = 3, 28
 TABLE = {
     "standard": Objective(lambda m: m.Standard_ELBO()),
     "standard at the draws": Objective(lambda m: m.Standard_ELBO(2, closed_form=False), "VAE3"),
@@ -42,52 +40,109 @@ CASES = {
     "total": (jnp.float64, {"total": 40}),
     "float32": (jnp.float32, {}),
 }
+KEY = jax.random.key(0)
 
 
 def difference(found, right):
-    """The largest difference, relative to the largest number."""
-    found, right = np.asarray(found, float), np.asarray(right, float)
-    return float(np.abs(found - right).max() / np.abs(right).max().clip(1e-3))
+    """The largest difference of two trees, each array relative to its largest number."""
+
+    def of(found, right):
+        found, right = np.asarray(found, float), np.asarray(right, float)
+        return np.abs(found - right).max() / np.abs(right).max().clip(1e-3)
+
+    leaves = zip(*map(jax.tree.leaves, (found, right)), strict=True)
+    return float(np.max([of(*pair) for pair in leaves]))
 
 
-def sharded(arrays, *names):
-    """Arrays over all devices: rows, where a name is given, and else the same on each."""
-    mesh = Mesh(np.array(jax.devices()), ("data",))
+def over_devices(arrays, *names, mesh=None):
+    """Arrays over all devices: their rows, where a name is given, and else the same on each."""
+    mesh = mesh or Mesh(np.array(jax.devices()), ("data",))
     return jax.device_put(arrays, NamedSharding(mesh, PartitionSpec(*names)))
 
 
 def compare(objective, dtype, **kwargs):
-    """How far the numbers of several devices are from those of one."""
-    vae, elbo, key = ALL_CASES[objective.vae].make(m, dtype), objective.make(m), jax.random.key(0)
-    shapes = jax.eval_shape(vae.init, key)
+    """How far the loss, its gradients and the terms are from those of one device."""
+    vae, elbo = ALL_CASES[objective.vae].make(m, dtype), objective.make(m)
+    shapes = jax.eval_shape(vae.init, KEY)
     weights = random_weights(to_weights(shapes))
-    params = from_weights({k: w.astype(dtype) for k, w in weights.items()}, shapes)
+    params = from_weights({key: w.astype(dtype) for key, w in weights.items()}, shapes)
     noise = np.random.default_rng(1).standard_normal((B, H)).astype(dtype)
     pair = vae.model, NumPyroNoise(vae.guide, {"z": noise})
 
     @jax.jit
     def numbers(params, x):
-        loss, grads = jax.value_and_grad(elbo.loss, argnums=1)(key, params, *pair, x, **kwargs)
-        return loss, grads, elbo.terms(key, params, *pair, x, **kwargs)
+        loss, grads = jax.value_and_grad(elbo.loss, argnums=1)(KEY, params, *pair, x, **kwargs)
+        return loss, grads, elbo.terms(KEY, params, *pair, x, **kwargs)
 
     x = jnp.asarray(data().astype(dtype))
     right = numbers(params, x)
-    found = numbers(sharded(params), sharded(x, "data"))
-    parts = zip(("loss", "grads", "terms"), found, right, strict=True)
-    return {name: max(map(difference, *map(jax.tree.leaves, pair_of))) for name, *pair_of in parts}
+    return difference(numbers(over_devices(params), over_devices(x, "data")), right)
+
+
+def trained(x):
+    """The losses of `fit`, whose batches do not divide evenly, and its report."""
+    vae = ALL_CASES["VAE1"].make(m, jnp.float64)
+    options = {"num_epochs": 1, "batch_size": 7, "progress_bar": False}
+    fitted = m.fit(KEY, vae.model, vae.guide, x, loss=m.Profiled_ELBO(), **options)
+    return fitted.losses, fitted.report.summary().to_numpy(float), fitted.params
+
+
+def looped(x):
+    """The losses of a loop of one's own."""
+    vae, losses = ALL_CASES["VAE1"].make(m, jnp.float64), []
+    svi = SVI(vae.model, vae.guide, Adam(0.01), m.BAGGINS_ELBO(prior="model"))
+    state, update = svi.init(KEY, x), jax.jit(svi.update)
+    for _ in range(3):
+        state, loss = update(state, x)
+        losses.append(float(loss))
+    return losses
+
+
+def looked(x):
+    """The numbers of the diagnostic and of the log-likelihood."""
+    vae = ALL_CASES["VAE1"].make(m, jnp.float64)
+    params = from_weights(random_weights(to_weights(vae.init(KEY))), jax.eval_shape(vae.init, KEY))
+    diagnostic = m.EntropySumDiagnostic(vae.model, vae.guide, num_particles=2)
+    report = diagnostic.run(KEY, params, x, batch_size=16)
+    likelihood = m.log_likelihood(
+        KEY, params, vae.model, vae.guide, x, num_particles=4, chunk_size=4, batch_size=16
+    )
+    latents = report.latents().select_dtypes(["number", "bool"]).to_numpy(float)
+    return report.summary().to_numpy(float), latents, likelihood.values
+
+
+def is_split(x, num_rows, num_columns=7):
+    """Whether each device does its part of what is computed of a batch, and no more."""
+    source = Data(x, num_rows)
+
+    def product(rows, arrays, weights):
+        return jnp.tanh(source.rows(KEY, rows, arrays).args[0] @ weights).sum()
+
+    inputs = np.arange(num_rows), source.arrays, np.ones((D, num_columns))
+    text = jax.jit(product).lower(*inputs).compile().as_text()
+    own = -(-num_rows // jax.device_count())
+    return f"[{own},{num_columns}]" in text and f"[{num_rows},{num_columns}]" not in text
 
 
 def run(cases):
-    found = {}
-    for name, objective in TABLE.items():
+    found, whole = {}, not any("@" in case for case in cases)
+    for name in TABLE:
         for case in cases:
-            dtype, kwargs = CASES[case]
-            found[f"{name}, {case}"] = compare(objective, dtype, **kwargs)
-    return found
+            of, _, case = case.rpartition("@")
+            if of in ("", name):
+                dtype, kwargs = CASES[case]
+                found[f"{name}, {case}"] = compare(TABLE[name], dtype, **kwargs)
+    x = data(FIT_ROWS)
+    for function in (trained, looped, looked) if whole else (trained,):
+        found[function.__name__] = difference(function(over_devices(x, "data")), function(x))
+    if whole:
+        explicit = over_devices(x, "data", mesh=jax.make_mesh((jax.device_count(),), ("data",)))
+        found["explicit axes"] = difference(looked(explicit), looked(x))
+    split = all(is_split(over_devices(x, "data"), num_rows) for num_rows in (8, 9))
+    return {"num_devices": jax.device_count(), "is_split": split, "differences": found}
 
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_disable_most_optimizations", True)
-    assert jax.device_count() == NUM
-    print(json.dumps(run(sys.argv[2:])))
+    print(json.dumps(run(sys.argv[1:])))
