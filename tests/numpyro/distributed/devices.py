@@ -40,7 +40,11 @@ CASES = {
     "total": (jnp.float64, {"total": 40}),
     "float32": (jnp.float32, {}),
 }
-KEY = jax.random.key(0)
+
+
+def key():
+    # Not before processes have found each other.
+    return jax.random.key(0)
 
 
 def difference(found, right):
@@ -63,7 +67,7 @@ def over_devices(arrays, *names, mesh=None):
 def compare(objective, dtype, **kwargs):
     """How far the loss, its gradients and the terms are from those of one device."""
     vae, elbo = ALL_CASES[objective.vae].make(m, dtype), objective.make(m)
-    shapes = jax.eval_shape(vae.init, KEY)
+    shapes = jax.eval_shape(vae.init, key())
     weights = random_weights(to_weights(shapes))
     params = from_weights({key: w.astype(dtype) for key, w in weights.items()}, shapes)
     noise = np.random.default_rng(1).standard_normal((B, H)).astype(dtype)
@@ -71,8 +75,8 @@ def compare(objective, dtype, **kwargs):
 
     @jax.jit
     def numbers(params, x):
-        loss, grads = jax.value_and_grad(elbo.loss, argnums=1)(KEY, params, *pair, x, **kwargs)
-        return loss, grads, elbo.terms(KEY, params, *pair, x, **kwargs)
+        loss, grads = jax.value_and_grad(elbo.loss, argnums=1)(key(), params, *pair, x, **kwargs)
+        return loss, grads, elbo.terms(key(), params, *pair, x, **kwargs)
 
     x = jnp.asarray(data().astype(dtype))
     right = numbers(params, x)
@@ -83,7 +87,7 @@ def trained(x):
     """The losses of `fit`, whose batches do not divide evenly, and its report."""
     vae = ALL_CASES["VAE1"].make(m, jnp.float64)
     options = {"num_epochs": 1, "batch_size": 7, "progress_bar": False}
-    fitted = m.fit(KEY, vae.model, vae.guide, x, loss=m.Profiled_ELBO(), **options)
+    fitted = m.fit(key(), vae.model, vae.guide, x, loss=m.Profiled_ELBO(), **options)
     return fitted.losses, fitted.report.summary().to_numpy(float), fitted.params
 
 
@@ -91,7 +95,7 @@ def looped(x):
     """The losses of a loop of one's own."""
     vae, losses = ALL_CASES["VAE1"].make(m, jnp.float64), []
     svi = SVI(vae.model, vae.guide, Adam(0.01), m.BAGGINS_ELBO(prior="model"))
-    state, update = svi.init(KEY, x), jax.jit(svi.update)
+    state, update = svi.init(key(), x), jax.jit(svi.update)
     for _ in range(3):
         state, loss = update(state, x)
         losses.append(float(loss))
@@ -101,11 +105,13 @@ def looped(x):
 def looked(x):
     """The numbers of the diagnostic and of the log-likelihood."""
     vae = ALL_CASES["VAE1"].make(m, jnp.float64)
-    params = from_weights(random_weights(to_weights(vae.init(KEY))), jax.eval_shape(vae.init, KEY))
+    params = from_weights(
+        random_weights(to_weights(vae.init(key()))), jax.eval_shape(vae.init, key())
+    )
     diagnostic = m.EntropySumDiagnostic(vae.model, vae.guide, num_particles=2)
-    report = diagnostic.run(KEY, params, x, batch_size=16)
+    report = diagnostic.run(key(), params, x, batch_size=16)
     likelihood = m.log_likelihood(
-        KEY, params, vae.model, vae.guide, x, num_particles=4, chunk_size=4, batch_size=16
+        key(), params, vae.model, vae.guide, x, num_particles=4, chunk_size=4, batch_size=16
     )
     latents = report.latents().select_dtypes(["number", "bool"]).to_numpy(float)
     return report.summary().to_numpy(float), latents, likelihood.values
@@ -116,7 +122,7 @@ def is_split(x, num_rows, num_columns=7):
     source = Data(x, num_rows)
 
     def product(rows, arrays, weights):
-        return jnp.tanh(source.rows(KEY, rows, arrays).args[0] @ weights).sum()
+        return jnp.tanh(source.rows(key(), rows, arrays).args[0] @ weights).sum()
 
     inputs = np.arange(num_rows), source.arrays, np.ones((D, num_columns))
     text = jax.jit(product).lower(*inputs).compile().as_text()

@@ -67,8 +67,8 @@ def wrong(differences):
     ("num_devices", "cases"),
     [
         (4, SOME),
-        pytest.param(2, ["float64"], marks=pytest.mark.slow),
-        pytest.param(4, ["float64", "total", "float32"], marks=pytest.mark.slow),
+        pytest.param(2, ["total"], marks=pytest.mark.slow),
+        pytest.param(4, ["float64", "float32"], marks=pytest.mark.slow),
     ],
 )
 def test_devices_give_the_numbers_of_one(num_devices, cases):
@@ -88,7 +88,13 @@ def test_processes_give_the_numbers_of_one():
         port = free.getsockname()[1]
     num = 2
     programs = [start("processes", map(str, (rank, num, port)), 2) for rank in range(num)]
-    for found in map(result_of, programs):
+    try:
+        results = [result_of(program) for program in programs]
+    finally:
+        for program in programs:
+            program.kill()
+            program.communicate()
+    for found in results:
         assert found["differences"].keys() == {"trained", "looped", "looked"}
         assert wrong(found["differences"]) == {}
         # All processes see the error of one.
