@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from entropy_core.checks import expected
 from entropy_core.reach import reachable
+from pyro_entropy.distributed.alike import Alike
 from pyro_entropy.distributed.ranks import Ranks
 from pyro_entropy.elbos.base import Capturable
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
@@ -63,7 +64,8 @@ class Distributed_ELBO(Capturable):
         )
         self.loss_of_batch = copy(loss)
         self.loss_of_batch.ranks = self.ranks = Ranks()
-        self._is_alike = False
+        self._params = Alike(self.ranks)
+        self._pair: tuple[Callable, Callable] | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Options of the objective, and what else it has, such as `terms`."""
@@ -84,34 +86,34 @@ class Distributed_ELBO(Capturable):
             ValueError: If no plate holds all data, and as the objective does.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
-        self.make_alike(model, guide, *args, **kwargs)
-        return self.loss_of_batch.differentiable_loss(model, guide, *args, **kwargs)
+        with self._alike(model, guide):
+            return self.loss_of_batch.differentiable_loss(model, guide, *args, **kwargs)
 
     def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The loss of the whole batch."""
-        self.make_alike(model, guide, *args, **kwargs)
         loss: Any = self.loss_of_batch
-        return loss.loss(model, guide, *args, **kwargs)
+        with self._alike(model, guide):
+            return loss.loss(model, guide, *args, **kwargs)
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The loss of the whole batch; its gradients are left in the parameters of every rank."""
-        self.make_alike(model, guide, *args, **kwargs)
         loss: Any = self.loss_of_batch
-        with reading_params() as params:
+        with self._alike(model, guide), reading_params() as params:
             value = loss.loss_and_grads(model, guide, *args, **kwargs)
         self.ranks.average_grads(params.values())
         return value
 
     def make_alike(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> None:
-        """Gives parameters and buffers the values of the first rank, once."""
-        if self._is_alike:
-            return
-        kwargs = {name: value for name, value in kwargs.items() if name != "kl_weight"}
-        with torch.no_grad(), keeping_random_state(), evaluating(model, guide):
-            with reading_params() as params:
-                run_pair(model, guide, args, kwargs)
-            self.ranks.broadcast([*params.values(), *_buffers(model, guide)])
-        self._is_alike = True
+        """Gives parameters and buffers the values of the first rank, before there is a loss."""
+        alike = self._alike(model, guide)
+        with torch.no_grad(), keeping_random_state(), evaluating(model, guide), alike:
+            run_pair(model, guide, args, kwargs)
+
+    def _alike(self, model: Callable, guide: Callable) -> Alike:
+        if self._pair != (model, guide):
+            self._pair = model, guide
+            self.ranks.broadcast(_buffers(model, guide))
+        return self._params
 
     # What the host's base class asks for: the objective runs pairs by itself.
     def _get_trace(self, *args: Any, **kwargs: Any) -> Iterator[Any]:

@@ -84,11 +84,8 @@ def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
     normal: Any = elementwise(q)
     if not belongs_to(normal, Normal):
         return q.log_prob(z.unsqueeze(1))
-    shape = q.batch_shape + q.event_shape
-    loc, scale = (
-        t.expand(shape).reshape(len(t.expand(shape)), -1) for t in (normal.loc, normal.scale)
-    )
-    z = z.reshape(len(z), -1)
+    shape, z = q.batch_shape + q.event_shape, z.reshape(len(z), -1)
+    loc, scale = (t.expand(shape).reshape(shape[0], -1) for t in (normal.loc, normal.scale))
     # The product loses the digits that all latents share.
     centre = loc.mean(0).detach()
     loc, z, precision = loc - centre, z - centre, scale**-2

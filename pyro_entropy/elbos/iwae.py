@@ -195,7 +195,11 @@ class IWAE_ELBO(Capturable):
         def trace(model: Callable, guide: Callable, values: Values | None = None) -> Pair:
             return self._get_trace(model, guide, args, kwargs, values)
 
-        if not can_be_vectorised(model, guide, trace, self._log_weights, self.max_plate_nesting):
+        fine = can_be_vectorised(model, guide, trace, self._log_weights, self.max_plate_nesting)
+        if self.ranks is not None:
+            # What one rank has found out, all go by.
+            fine = all(self.ranks.gather(int(fine)))
+        if not fine:
             warn(
                 "two particles at once have other log-weights than one by one, or none: they are "
                 "drawn one by one, as `vectorize_particles=False` asks for",

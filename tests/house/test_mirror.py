@@ -26,7 +26,7 @@ ONLY_FILES = {
         # JAX compiles what Pyro runs in Python.
         *(f"capture/{name}.py" for name in ("__init__", *CAPTURE)),
         # JAX's arrays know of the other devices.
-        *(f"distributed/{name}.py" for name in ("__init__", "elbo", "merging", "ranks")),
+        *(f"distributed/{name}.py" for name in ("__init__", "alike", "elbo", "merging", "ranks")),
     },
 }
 

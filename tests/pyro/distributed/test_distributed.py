@@ -48,7 +48,8 @@ def test_ranks_give_the_numbers_of_one_process(num, cases, tmp_path):
     for rank in range(num):
         found = json.loads((tmp_path / f"{rank}.json").read_text())
         assert {f"{name}, {case}" for name in TABLE for case in cases} < found.keys()
-        assert {"fit", "loop", "captured", "report", "shared site", "by torch"} < found.keys()
+        assert {"fit", "loop", "captured", "report", "shared site"} < found.keys()
+        assert {"late parameter", "by torch"} < found.keys()
         wrong = {
             name: differences
             for name, differences in found.items()
