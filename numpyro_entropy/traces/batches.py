@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
-from entropy_core.traces.sites import Pair
+from entropy_core.traces.sites import ONE_AT_A_TIME, Pair
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.modes import evaluating
@@ -128,3 +128,21 @@ def check_observations(
             check_outside(jax.device_get(check(params, call)))
             num_data += call.num_data
     return num_data
+
+
+def first_not_finite(
+    rng_key: Array, params: Params, model: Callable, guide: Callable, call: Arguments
+) -> str | None:
+    """The first site of a pair whose value or log-probability is not finite; `None` without one."""
+    names: list[str] = []
+
+    def finite(rng_key: Array, params: Params, call: Arguments) -> list[Array]:
+        pair = trace_pair(rng_key, params, model, guide, *call)
+        sites = [*pair.guide.values(), *pair.model.values()]
+        names[:] = [site.name for site in sites]
+        both = ((site.value, site.log_prob) for site in sites)
+        return [jnp.all(jnp.isfinite(v)) & jnp.all(jnp.isfinite(p)) for v, p in both]
+
+    with ONE_AT_A_TIME:
+        found = compiled(finite)(rng_key, params, call)
+    return next((name for name, fine in zip(names, found, strict=True) if not fine), None)
