@@ -73,19 +73,30 @@ def checked_arguments(
     guide: Callable,
     batches: jax.Array | np.ndarray | Iterable,
     batch_size: int,
+    shapes: dict[Any, Params] | None = None,
 ) -> Iterator[Arguments]:
     """As `arguments_of`, for parameters that all batches need: a batch may have sites of its own.
+
+    Args:
+        params: The parameters.
+        model: The model.
+        guide: The guide.
+        batches: The batches.
+        batch_size: How many data points make a batch, where `batches` is an array.
+        shapes: What was found for this pair before, and where to put what is found.
 
     Raises:
         ValueError: If a parameter is missing or has another shape, and as `arguments_of` does.
     """
-    seen = set()
+    shapes, seen = {} if shapes is None else shapes, set()
     for call in arguments_of(batches, batch_size):
         leaves, structure = jax.tree.flatten(call)
-        shapes = [(getattr(a, "shape", ()), getattr(a, "dtype", type(a))) for a in leaves]
-        look = structure, tuple(shapes)
+        forms = [(getattr(a, "shape", ()), getattr(a, "dtype", type(a))) for a in leaves]
+        look = structure, tuple(forms)
+        if look not in shapes:
+            shapes[look] = pair_shapes(model, guide, *call)
         if look not in seen:
-            check_params(params, pair_shapes(model, guide, *call))
+            check_params(params, shapes[look])
             seen.add(look)
         yield call
 

@@ -43,14 +43,14 @@ class Rows(Iterator[Array]):
         return batch
 
     @property
-    def ahead(self) -> tuple[Array, int]:
+    def ahead(self) -> tuple[Any, int]:
         """The batches of the size of the next one, and its place; at the end none, and 0."""
         place = self.place
         for part in self.parts:
             if place < len(part):
                 return part, place
             place -= len(part)
-        return self.parts[-1][:0], 0
+        return np.zeros((0, 0), int), 0
 
     def skip(self, count: int) -> None:
         """Leaves batches out."""
