@@ -15,8 +15,8 @@ from entropy_core.checks import check_weight
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from numpyro_entropy.compiled import compiled
 
-# Ctrl-C waits for the end of a chunk of steps.
-CHUNK_SECONDS, FIRST_CHUNK = 0.3, 16
+# Ctrl-C waits for the end of a chunk of steps; how long a step takes is not known before.
+CHUNK_SECONDS, FIRST_CHUNK = 0.3, 1
 # Inside a loop of JAX's, convolutions take up to twenty times as long on a CPU (jax-ml/jax#12868),
 # and a call of Python's would be another one.
 NOT_IN_LOOPS = ("conv_general_dilated", "callback")

@@ -32,6 +32,7 @@ def taken(monkeypatch):
     monkeypatch.setattr(Loop, "_steps", counting)
     # A chunk grows where it was quick, and how quick it was is another thing each time.
     monkeypatch.setattr(loops, "CHUNK_SECONDS", 1e9)
+    monkeypatch.setattr(loops, "FIRST_CHUNK", 16)
     return counts
 
 
