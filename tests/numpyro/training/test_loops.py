@@ -58,19 +58,25 @@ def test_chunks_and_single_steps_have_the_same_numbers(taken, monkeypatch, tmp_p
     same_params(found.params, alone.params)
     # Wherever a chunk ends, be it at a file, one program has taken its steps.
     taken.clear()
-    filed = train(X, checkpoints=Checkpoints(tmp_path, every_steps=3), **OPTIONS)
+    files = Checkpoints(tmp_path, every_steps=3, resume=True)
+    filed = train(X, checkpoints=files, **OPTIONS)
     assert taken == [3, 1, 2, 1, 1]
+    # As if it were killed in the middle of the second epoch.
+    taken.clear()
+    files.files()[-1].unlink()
+    resumed = train(X, checkpoints=files, **OPTIONS)
+    assert taken == [1, 1]
     monkeypatch.setattr(loops, "FIRST_CHUNK", 2)
     taken.clear()
     COMPILED.clear()
     chunks = train(X, **OPTIONS)
     assert taken == [2, 1, 1, 3, 1]
-    for other in (filed, chunks):
-        assert_array_equal(other.losses, found.losses)
-        assert other.params == found.params
     # Nor has another training compiled anything.
     train(X, key=random.key(1), **OPTIONS)
     assert not COMPILED
+    for other in (filed, resumed, chunks):
+        assert_array_equal(other.losses, found.losses)
+        assert other.params == found.params
 
 
 @pytest.mark.parametrize(("chunk", "good"), [(16, 2), (3, 2), (1, 2), (16, 0)])
