@@ -36,6 +36,8 @@ class Rows(Iterator[Array]):
 
     def __next__(self) -> Array:
         """The next batch."""
+        if not len(self.ahead[0]):
+            raise StopIteration
         if self._single is None:
             self._single = islice(chain.from_iterable(self.parts), self.place, None)
         batch = next(self._single)

@@ -131,7 +131,8 @@ class Steps(BaseSteps):
         if not np.isfinite(chunk.losses[0]):
             self._fail(step, before, rows[start], chunk.losses[0])
         self.state, self.good = chunk.state, chunk.before_last
-        return (chunk.losses / self.size_of(rows[start], step)).tolist()
+        size = self.num_data if self.has_total else self.size_of(rows[start], step)
+        return (chunk.losses / size).tolist()
 
     def settle(self) -> None:
         """Waits for the pending losses; the errors are those of `step`."""
@@ -140,7 +141,8 @@ class Steps(BaseSteps):
 
     def values(self, losses: Sequence[Any]) -> NDArray[np.float64]:
         """The values of losses."""
-        return np.asarray(jax.device_get(list(losses)), float)
+        on_device = any(isinstance(loss, jax.Array) for loss in losses)
+        return np.asarray(jax.device_get(list(losses)) if on_device else losses, float)
 
     def set_variances(self, variances: ClosedFormVariances) -> None:
         """Sets variances in closed form at the end of each epoch."""
