@@ -9,6 +9,7 @@ a turn, and their quartiles. All are trained with `optax.adam`, in float32.
 
 import argparse
 import multiprocessing
+import os
 import platform
 import statistics
 import time
@@ -245,10 +246,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".txt"))
     args = parser.parse_args(argv)
     packages = ("jax", "numpyro", "flax", "optax")
+    # Those that the process may use.
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
     lines = [
         f"A training of a VAE-1, float32, {args.batches} batches an epoch; {args.turns} turns.",
         "python benchmarks/scan_time.py; Python " + platform.python_version() + ", "
-        f"{', '.join(f'{name} {version(name)}' for name in packages)}; CPU.",
+        f"{', '.join(f'{name} {version(name)}' for name in packages)}; CPU, {cores} core(s).",
         "",
         f"{'size':15} {'contender':24} {'median ms':>9} {'ratio':>8}   quartiles",
     ]
