@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
-CAPTURE = ("calls", "captured", "graphs", "losses", "optimiser", "replays", "svi")
+CAPTURE = ("calls", "captured", "graphs", "losses", "optimiser", "replays", "simplify", "svi")
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
