@@ -1,6 +1,7 @@
 """The diagnostic that compares the ELBO of any model and guide with its sum of entropies."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import numpyro
@@ -88,6 +89,7 @@ class EntropySumDiagnostic:
         self.thresholds = thresholds
         self.objective = objective
         self._particle = compiled(self._trace_and_read)
+        self._shapes: dict[Any, Params] = {}
 
     def run(
         self,
@@ -203,7 +205,9 @@ class EntropySumDiagnostic:
     ) -> Accumulator:
         sums = Accumulator(self.thresholds.kl_epsilon)
         with evaluating(self.model, self.guide):
-            calls = checked_arguments(params, self.model, self.guide, batches, batch_size)
+            calls = checked_arguments(
+                params, self.model, self.guide, batches, batch_size, self._shapes
+            )
             for i, call in enumerate(calls):
                 batch_key = random.fold_in(rng_key, i)
                 keys = random.split(batch_key, self.num_particles)

@@ -56,13 +56,19 @@ class Data:
         if self.num_rows is None:
             yield from map(_as_arrays, self._iterable(epoch))
             return
+        for rows in self.orders(rng_key):
+            for batch in rows:
+                yield batch if self.on_device else self._take(np.asarray(batch))
+
+    def orders(self, rng_key: Array) -> list[Array]:
+        """Which rows the batches of an epoch are: for each size of a batch, `(batches, size)`."""
+        assert self.num_rows is not None
         order = random.permutation(rng_key, self.num_rows)
         sizes = even_sizes(self.num_rows, self.batch_size)
         large = sizes.count(sizes[0])
         both = order[: large * sizes[0]], order[large * sizes[0] :]
-        for rows, size in zip(both, (sizes[0], sizes[-1]), strict=True):
-            for batch in rows.reshape(-1, size):
-                yield batch if self.on_device else self._take(np.asarray(batch))
+        parts = zip(both, (sizes[0], sizes[-1]), strict=True)
+        return [rows.reshape(-1, size) for rows, size in parts if len(rows)]
 
     @property
     def arrays(self) -> list[Array]:

@@ -17,8 +17,12 @@ from pyro_entropy.capture.replays import Buffers, Grads, Replay, equal, without_
 from pyro_entropy.elbos.base import Capturable
 from pyro_entropy.traces.modes import keeping_random_state
 
-# With more forms of arguments, or more states of what is in reach, something changes all the time.
-MOST_FORMS, MOST_STATES = 32, 4
+# With more forms of arguments, a number among them changes all the time.
+MOST_FORMS = 32
+
+# So many graphs are kept of a form, for states of what is in reach; to make more of them is of use
+# where those before have been called so many times.
+MOST_STATES, WORTH = 8, 50
 
 
 @dataclass
@@ -135,8 +139,10 @@ class CapturedLoss:
         found = next((graph for graph in known if graph.why_stale() is None), None)
         if found is None:
             try:
-                if len(known) >= MOST_STATES:
-                    raise NotCaptured(f"{known[-1].why_stale()} changes again and again")
+                if len(known) == MOST_STATES:
+                    if sum(graph.num_calls for graph in known) < WORTH * MOST_STATES:
+                        raise NotCaptured(f"{known[-1].why_stale()} changes again and again")
+                    known.pop(0)
                 found = self._traced(call)
             except NotCaptured as reason:
                 self._refuse(call, reason)
@@ -162,6 +168,7 @@ class CapturedLoss:
                 traced = graph_of(function, call.tensors)
             finally:
                 buffers.put_back()
+        watch.drop_results()
         changed = watch.changed()
         if changed is not None:
             raise NotCaptured(f"each call changes `{changed}`")

@@ -28,7 +28,7 @@ class Replay:
         num_values: The number of values.
         params: The parameters that were read, by name.
         trained: Those that have a gradient, in the graph's order.
-        watch: The plain values in reach.
+        watch: What is in reach.
         fns: The model and the guide.
     """
 

@@ -141,8 +141,8 @@ def fit(
             beside it, Pyro's param store holds other tensors under the names of the parameters, or
             a file of `checkpoints` is damaged or of another training.
         NotFiniteLoss: If a loss is NaN or infinite: a FloatingPointError. The modules then have the
-            last weights with a finite loss, and with more than 100,000 numbers those of up to 16
-            steps before.
+            last weights with a finite loss; with 100,000 numbers or more, those of up to 16 steps
+            before.
         Interrupted: If the training is interrupted, as with Ctrl-C: a KeyboardInterrupt.
 
     Example:

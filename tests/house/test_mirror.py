@@ -8,11 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PYRO, NUMPYRO = ROOT / "pyro_entropy", ROOT / "numpyro_entropy"
 
-CAPTURE = ("calls", "captured", "graphs", "losses", "optimiser", "replays", "svi")
+CAPTURE = ("calls", "captured", "graphs", "losses", "optimiser", "replays", "simplify", "svi")
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
-# Its trainings with several seeds run at once.
+# Its trainings with several seeds run at once, and the steps of an epoch as a loop.
 ONLY_FILES = {
     "numpyro": {
         "compiled.py",
@@ -20,6 +20,7 @@ ONLY_FILES = {
         "params.py",
         "distributions/one_hot.py",
         "training/at_once.py",
+        "training/loops.py",
     },
     "pyro": {
         "elbos/particles.py",
@@ -123,6 +124,10 @@ HOST_NAMES = {
         "as_floats",
         "Data.arrays",  # steps are compiled
         "Data.of_one_size",
+        "Data.orders",
+        "Steps.several",
+        "scale_of",  # what XLA computes twice
+        "first_not_finite",  # a private method in Pyro
         "Data.ready",
         "Steps.size_of",
         "begin",  # Pyro has the first weights in modules
