@@ -297,7 +297,9 @@ def test_an_exact_reconstruction_is_refused_in_a_graph_too():
         captured(x)
 
 
-@pytest.mark.parametrize("annealed", [False, True])
+@pytest.mark.parametrize(
+    "annealed", [pytest.param(False, marks=pytest.mark.slow), True], ids=["plain", "annealed"]
+)
 def test_fit_with_and_without_graphs(annealed):
     x = torch.rand(40, D)
     options = {"num_epochs": 60, "batch_size": 20, "diagnose_every": 60, "progress_bar": False}
