@@ -5,14 +5,13 @@ from copy import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from entropy_core.checks import expected
-from entropy_core.reach import reachable
 from pyro_entropy.distributed.alike import Alike
 from pyro_entropy.distributed.ranks import Ranks
 from pyro_entropy.elbos.base import Capturable
-from pyro_entropy.traces.modes import evaluating, keeping_random_state
+from pyro_entropy.traces.modes import buffers_of, evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import reading_params, run_pair
 
 
@@ -112,15 +111,9 @@ class Distributed_ELBO(Capturable):
     def _alike(self, model: Callable, guide: Callable) -> Alike:
         if self._pair != (model, guide):
             self._pair = model, guide
-            self.ranks.broadcast(_buffers(model, guide))
+            self.ranks.broadcast(buffers_of(model, guide))
         return self._params
 
     # What the host's base class asks for: the objective runs pairs by itself.
     def _get_trace(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         raise NotImplementedError
-
-
-def _buffers(*fns: Callable) -> list[Tensor]:
-    modules = [module for fn in fns for module in reachable(fn, nn.Module)]
-    found = {id(buffer): buffer for module in modules for buffer in module.buffers()}
-    return list(found.values())

@@ -259,7 +259,8 @@ class Steps(BaseSteps):
         self.since_kept = 0
         for name in new:
             self.good[name], self.trained[name] = params[name].detach().clone(), params[name]
-        torch._foreach_copy_([self.good[name] for name in params], list(params.values()))
+        for name, tensor in params.items():
+            self.good[name].copy_(tensor)
 
     def _bad_site(self, batch: Arguments) -> str | None:
         """The first site that is not finite, at fresh draws."""

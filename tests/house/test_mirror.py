@@ -83,6 +83,9 @@ HOST_NAMES = {
         "leaves_of",
         "common_shape",  # jax.numpy has a fast one
         "keeping_random_state",  # NumPyro's keys are arguments
+        "RandomState",
+        "RandomState.put_back",
+        "buffers_of",  # NumPyro's nets hold none
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
         "SeedsResult",  # of each training by itself

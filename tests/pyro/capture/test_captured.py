@@ -229,6 +229,68 @@ def test_draws_of_other_generators_are_seen():
     assert reason.startswith("the graph differs from the loss at call")
 
 
+def test_gradients_are_those_of_the_loss_where_the_graph_differs():
+    def draw():
+        return np.random.normal()  # noqa: NPY002 - the global one, as a user may
+
+    net = Net(draw=draw)
+    captured, x = CapturedLoss(Trace_ELBO(), net.model, net.guide), batch(0)
+    for i in range(4):
+        pyro.set_rng_seed(i)
+        _, params = captured(x)
+        found = {name: param.grad.clone() for name, param in params.items()}
+        captured.drop_grads(params.values())
+        pyro.set_rng_seed(i)
+        Trace_ELBO().loss_and_grads(net.model, net.guide, x)
+        assert all(torch.equal(found[name], param.grad) for name, param in params.items())
+        for param in params.values():
+            param.grad = None
+    assert captured.captures.num_replayed <= 1
+
+
+def shared_model(x):
+    """Parameters whose gradients are one array, that of the data, or one number for all."""
+    one, two, three = (pyro.param(name, torch.zeros(D)) for name in ("one", "two", "three"))
+    pyro.factor("f", (x * (one + two)).sum() + three.sum())
+
+
+def shared_guide(x):
+    """Nothing is latent."""
+
+
+def test_nothing_is_written_into_what_gradients_share():
+    def run(kind, **options):
+        pyro.clear_param_store()
+        made = optim.SGD({"lr": 0.1}, {"clip_norm": 0.5})
+        svi, x = kind(shared_model, shared_guide, made, Standard_ELBO(), **options), batch(0, 1)[0]
+        before = x.clone()
+        for _ in range(4):
+            svi.step(x)
+        assert torch.equal(x, before)
+        return svi, torch.stack([pyro.param(name).detach() for name in ("one", "two", "three")])
+
+    _, expected = run(SVI)
+    svi, found = run(CapturedSVI)
+    assert torch.allclose(found, expected, rtol=ROUNDING)
+    assert svi.captures.num_replayed == 3
+
+
+def test_gradients_are_added_up_as_by_the_host():
+    net, calls = Net(), 5
+    captured = CapturedLoss(Trace_ELBO(), net.model, net.guide)
+    pyro.set_rng_seed(0)
+    for i in range(calls):
+        _, params = captured(batch(i))
+    found = {name: param.grad.clone() for name, param in params.items()}
+    captured.drop_grads(params.values())
+    pyro.set_rng_seed(0)
+    for i in range(calls):
+        Trace_ELBO().loss_and_grads(net.model, net.guide, batch(i))
+    for name, param in params.items():
+        assert torch.allclose(found[name], param.grad, rtol=1e-4, atol=1e-5), name
+    assert captured.captures.num_replayed == calls - 1
+
+
 def test_rows_by_a_mask_make_a_shape():
     net = Net(decide=lambda x: x[x > 0.5].sum())
     captures, _, _ = pair_of_losses(net, [((batch(i),), {}) for i in range(3)])
