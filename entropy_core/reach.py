@@ -1,4 +1,4 @@
-"""What a model or a guide has in its reach: the nets that it may call, however it is written."""
+"""What a model or a guide has in its reach, however it is written: nets, values, other parts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
