@@ -22,6 +22,9 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/step_time.py
+	$(VENV)/bin/python benchmarks/capture_time.py
+	$(VENV)/bin/python benchmarks/capture_models.py
+	$(VENV)/bin/python benchmarks/scan_time.py
 	$(VENV)/bin/python benchmarks/objective_time.py
 	$(VENV)/bin/python benchmarks/evaluate_memory.py
 	$(VENV)/bin/python benchmarks/evaluation_time.py

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from entropy_core.files import write_whole
 from entropy_core.training import Callback
-from pyro_entropy import IWAE_ELBO, VAE1, VAE3, CapturedSVI, Standard_ELBO, fit
+from pyro_entropy import IWAE_ELBO, VAE1, CapturedSVI, Standard_ELBO, fit
 
 # Runs some epochs of batches of a size, and returns the seconds of a step.
 Contender = Callable[[], float]
@@ -139,9 +139,9 @@ def fitting(size: Size, x: Tensor, epochs: int, *, capture: bool = True) -> Cont
     return run
 
 
-def svi_step(kind: type, model: str, size: Size, loss: pyro.infer.ELBO) -> Callable:
+def svi_step(kind: type, size: Size, loss: pyro.infer.ELBO) -> Callable:
     """A step of an SVI of the host or of ours."""
-    vae = {"VAE-1": VAE1, "VAE-3": VAE3}[model](size.data, size.latent, hidden=size.hidden)
+    vae = VAE1(size.data, size.latent, hidden=size.hidden)
     return kind(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), loss).step
 
 
@@ -155,23 +155,19 @@ def contenders(size: Size, epochs: int) -> dict[str, dict[str, Contender]]:
     return {
         f"VAE-1, {size}": {
             "by hand": taking(by_hand(size)),
-            "SVI, TraceMeanField_ELBO": taking(svi_step(SVI, "VAE-1", size, TraceMeanField_ELBO())),
-            "SVI, Standard_ELBO": taking(svi_step(SVI, "VAE-1", size, Standard_ELBO())),
+            "SVI, TraceMeanField_ELBO": taking(svi_step(SVI, size, TraceMeanField_ELBO())),
+            "SVI, Standard_ELBO": taking(svi_step(SVI, size, Standard_ELBO())),
             "CapturedSVI, TraceMeanField_ELBO": taking(
-                svi_step(CapturedSVI, "VAE-1", size, TraceMeanField_ELBO())
+                svi_step(CapturedSVI, size, TraceMeanField_ELBO())
             ),
-            "CapturedSVI, Standard_ELBO": taking(
-                svi_step(CapturedSVI, "VAE-1", size, Standard_ELBO())
-            ),
+            "CapturedSVI, Standard_ELBO": taking(svi_step(CapturedSVI, size, Standard_ELBO())),
             "fit": fitting(size, x, epochs),
             "fit, capture=False": fitting(size, x, epochs, capture=False),
         },
         f"IWAE K=50, {size}": {
             "by hand": taking(by_hand(size, 50), num=1),
-            "SVI, IWAE_ELBO": taking(svi_step(SVI, "VAE-1", size, IWAE_ELBO(50)), num=1),
-            "CapturedSVI, IWAE_ELBO": taking(
-                svi_step(CapturedSVI, "VAE-1", size, IWAE_ELBO(50)), num=1
-            ),
+            "SVI, IWAE_ELBO": taking(svi_step(SVI, size, IWAE_ELBO(50)), num=1),
+            "CapturedSVI, IWAE_ELBO": taking(svi_step(CapturedSVI, size, IWAE_ELBO(50)), num=1),
         },
     }
 

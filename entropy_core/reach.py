@@ -1,4 +1,4 @@
-"""What a model or a guide has in its reach: the nets that it may call, however it is written."""
+"""What a model or a guide has in its reach, however it is written: nets, values, other parts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -34,10 +34,10 @@ def reachable(fn: Any, kind: type[T]) -> Iterator[T]:
             yield found
 
 
-def plain_values(
+def held_values(
     fn: Any, kinds: tuple[type, ...]
 ) -> Iterator[tuple[Callable[[Any], Any], Any, Any]]:
-    """Plain values in the reach of a callable, and how to look at them again.
+    """Values in the reach of a callable, and how to look again at what is in their place.
 
     Args:
         fn: See `reachable`.
@@ -48,18 +48,18 @@ def plain_values(
 
     Example:
         >>> options = {"beta": 0.5}
-        >>> ((get, name, value),) = list(plain_values(lambda x: options["beta"] * x, (float,)))
+        >>> ((get, name, value),) = list(held_values(lambda x: options["beta"] * x, (float,)))
         >>> options["beta"] = 1.0
         >>> name, value, get(name)
         ('beta', 0.5, 1.0)
     """
-    for found in _walk(fn, kinds):
+    for found in _walk(fn):
         for get, name, value in _places(found):
             if isinstance(value, kinds):
                 yield get, name, value
 
 
-def _walk(fn: Any, leaves: type | tuple[type, ...]) -> Iterator[Any]:
+def _walk(fn: Any, leaves: type | tuple[type, ...] = ()) -> Iterator[Any]:
     """All objects in reach; what is of one of these types is not looked into."""
     level, seen = [fn], {id(fn): fn}
     for _ in range(MAX_DEPTH):

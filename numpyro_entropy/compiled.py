@@ -20,7 +20,7 @@ _PROGRAMS: OrderedDict[tuple, Callable] = OrderedDict()
 _LOCK, MOST_PROGRAMS = Lock(), 256
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable, *, without: Sequence[str] = ()) -> "Compiled":
     """`jax.jit`, but what another function has compiled is not compiled again.
 
     Each look at a user's pair makes functions of its own, which `jax.jit` would compile anew, and
@@ -32,6 +32,7 @@ def compiled(function: Callable) -> Callable:
 
     Args:
         function: A function of trees of arrays.
+        without: Names of JAX's primitives that `fits` refuses.
 
     Example:
         >>> import numpy as np
@@ -39,37 +40,60 @@ def compiled(function: Callable) -> Callable:
         >>> count(np.array([0, 1, 1]))
         2
     """
-    programs: dict[Any, Callable] = {}
-    latest: dict[Any, Callable] = {}
+    return Compiled(function, without)
 
-    def call(*args: Any) -> Any:
+
+class Compiled:
+    """What `compiled` returns; the arguments are the same."""
+
+    def __init__(self, function: Callable, without: Sequence[str]) -> None:
+        self._function, self._without = function, without
+        self._programs: dict[Any, Callable] = {}
+        self._latest: dict[Any, Callable] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns."""
         if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
-            return function(*args)
+            return self._function(*args)
         leaves, structure = jax.tree.flatten(args)
-        if structure in latest:
+        if structure in self._latest:
             try:
-                return latest[structure](leaves)
+                return self._latest[structure](leaves)
             # A program looks at its arguments before it runs: faster than a look at them here.
             except (TypeError, ValueError):
-                del latest[structure]
+                del self._latest[structure]
         form = structure, tuple(map(_form, leaves))
-        if form not in programs:
+        if form not in self._programs:
             try:
-                programs[form] = _program(function, structure, leaves)
+                self._programs[form] = _program(self._function, structure, leaves)
             except _NEEDS_VALUES:
-                programs[form] = _as_it_is(function, structure)
-                return programs[form](leaves)
-            latest[structure] = programs[form]
-        return programs[form](leaves)
+                self._programs[form] = _as_it_is(self._function, structure)
+                return self._programs[form](leaves)
+        self._latest[structure] = self._programs[form]
+        return self._programs[form](leaves)
 
-    return call
+    def fits(self, *args: Any) -> bool:
+        """Compiles for such arguments; whether that works, and without what must not be in it."""
+        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+            return False
+        leaves, structure = jax.tree.flatten(args)
+        form = structure, tuple(map(_form, leaves))
+        if form not in self._programs:
+            try:
+                self._programs[form] = _program(self._function, structure, leaves, self._without)
+            # Whatever it is: who asks has another way, which has the error of a bad model, too.
+            except Exception:
+                return False
+        return True
 
 
 def _as_it_is(function: Callable, structure: Any) -> Callable:
     return lambda leaves: function(*jax.tree.unflatten(structure, leaves))
 
 
-def _program(function: Callable, structure: Any, leaves: Sequence[Any]) -> Callable:
+def _program(
+    function: Callable, structure: Any, leaves: Sequence[Any], without: Sequence[str] = ()
+) -> Callable:
     found: list[Any] = []
 
     def flat(*leaves: Any) -> list[Any]:
@@ -77,7 +101,12 @@ def _program(function: Callable, structure: Any, leaves: Sequence[Any]) -> Calla
         found.append(tree)
         return returned
 
-    lowered = jax.jit(flat).lower(*leaves)
+    traced = jax.jit(flat).trace(*leaves)
+    # With those of loops and branches in it.
+    inside = str(traced.jaxpr) if without else ""
+    if any(name in inside for name in without):
+        raise NotImplementedError(f"a program without {without}")
+    lowered = traced.lower()
     text = lowered.as_text()
     key = (sha256(text.encode()).digest(), tuple(map(_form, leaves)))
     with _LOCK:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from entropy_core.checks import check_positive, check_positive_int, expected
 from numpyro_entropy.nets.mlp import AnyArray, apply_net
+from numpyro_entropy.operations import scale_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class NormalEncoder:
         if out.shape[-1] % 2:
             raise ValueError(expected("an output of shape (..., 2 H)", "net", out.shape))
         loc, log_variance = jnp.split(out, 2, axis=-1)
-        return dist.Normal(loc, jnp.exp(0.5 * log_variance)).to_event(1)
+        return dist.Normal(loc, scale_of(log_variance)).to_event(1)
 
 
 @dataclass(frozen=True, eq=False)

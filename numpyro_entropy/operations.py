@@ -16,6 +16,15 @@ def log_det(matrix: Array) -> Array:
     return 2 * jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)).sum(-1)
 
 
+def scale_of(log_variance: Array) -> Array:
+    """`exp(1/2 log sigma^2)`, computed once.
+
+    XLA would take the exponential again in each sum that it puts it into, on a CPU one element at a
+    time.
+    """
+    return lax.optimization_barrier(jnp.exp(0.5 * log_variance))
+
+
 def weighted_sum(
     function: Callable[..., Array], nodes: FloatArray, weights: FloatArray, like: Array
 ) -> Array:

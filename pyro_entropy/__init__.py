@@ -30,6 +30,7 @@ from pyro_entropy.decoders.normal import (
 from pyro_entropy.diagnostic.claims import explain_residuals
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from pyro_entropy.diagnostic.monitor import Monitor
+from pyro_entropy.distributed.elbo import Distributed_ELBO
 from pyro_entropy.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyro_entropy.distributions.discretized import DiscretizedLogistic, DiscretizedNormal
 from pyro_entropy.elbos.baggins import BAGGINS_ELBO
@@ -94,6 +95,7 @@ __all__ = [
     "DiscretizedLogisticDecoder",
     "DiscretizedNormal",
     "DiscretizedNormalDecoder",
+    "Distributed_ELBO",
     "EntropySumDiagnostic",
     "FitResult",
     "FixedNormalDecoder",

@@ -62,15 +62,19 @@ def baggins_parts(
     s2 = latent.second_moments
     information = (s2 / latent.variance).sum(-1)  # tr(Sigma_i^-1 S^2)
     variance = information_factor * (residuals**2).sum(-1) / information
+
+    def mean(values: Any) -> Any:
+        return latent.across.average(values.mean(), len(residuals))
+
     likelihood = -0.5 * (
-        residuals.shape[-1] * ops.log(2 * math.pi * variance).mean()
-        + information.mean() / information_factor
+        residuals.shape[-1] * mean(ops.log(2 * math.pi * variance))
+        + mean(information) / information_factor
     )
     if floating:
         prior_term = -0.5 * ops.log(s2 / latent.variance).sum()
     else:
         prior_term = batch.per_datum([batch.encoder, batch.prior])
-    return BAGGINSParts(prior_term, likelihood, s2, variance.mean())
+    return BAGGINSParts(prior_term, likelihood, s2, mean(variance))
 
 
 def baggins_bound(

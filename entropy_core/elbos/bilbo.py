@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from entropy_core.across import ALONE, Across
 from entropy_core.operations import Operations
 from entropy_core.traces.batch import BatchSites, LatentRows
 from entropy_core.traces.sums import elbo
@@ -25,30 +26,31 @@ class BILBOTerms(NamedTuple):
     elbo: Any
 
 
-def batch_moments(loc: Any, full_covariance: bool) -> Any:
+def batch_moments(loc: Any, full_covariance: bool, across: Across = ALONE) -> Any:
     """`M_B = E_B[m m^T]` or its diagonal, from means `(R, H)` (Fyffe 2020, Sec. 4.3)."""
-    return loc.mT @ loc / len(loc) if full_covariance else (loc**2).mean(0)
+    moments = loc.mT @ loc / len(loc) if full_covariance else (loc**2).mean(0)
+    return across.average(moments, len(loc))
 
 
 def bilbo_prior_term(latent: LatentRows, full_covariance: bool, ops: Operations) -> Any:
     """`-1/2 log|I + Sigma^-1 M_B|`, in nats per data point (Fyffe 2020, Eqs. 23 and 24)."""
-    loc, variance = latent
+    loc, variance, across = latent
     if not full_covariance:
-        return -0.5 * ops.log1p(batch_moments(loc, False) / variance).sum()
-    whitened = batch_moments(loc / variance**0.5, True)
+        return -0.5 * ops.log1p(batch_moments(loc, False, across) / variance).sum()
+    whitened = batch_moments(loc / variance**0.5, True, across)
     return -0.5 * ops.log_det(ops.eye_like(whitened) + whitened)
 
 
 def constant_variance_prior_term(latent: LatentRows, full_covariance: bool, ops: Operations) -> Any:
     """`1/2 (log|e S^-2 Sigma| - tr S^-2 Sigma - E_B|S^-1 m|^2)` (Fyffe 2020, Eqs. 2 and 4)."""
-    loc, variance = latent
-    moments = batch_moments(loc, full_covariance)
+    loc, variance, across = latent
+    moments = batch_moments(loc, full_covariance, across)
     if not full_covariance:
         s2 = variance + moments
         return 0.5 * (1 + ops.log(variance / s2) - variance / s2 - moments / s2).sum()
     s2 = ops.diag(variance) + moments
     traces = (ops.solve(s2, ops.diag(variance)) * ops.eye_like(s2)).sum()
-    squares = (ops.solve(s2, loc.mT) * loc.mT).sum(0).mean()
+    squares = across.average((ops.solve(s2, loc.mT) * loc.mT).sum(0).mean(), len(loc))
     return 0.5 * (len(s2) + ops.log(variance).sum() - ops.log_det(s2) - traces - squares)
 
 
@@ -67,6 +69,6 @@ def floating_terms(
         bound=prior_term + reconstruction_term,
         prior_term=prior_term,
         reconstruction_term=reconstruction_term,
-        prior_variance=sigma + batch_moments(latent.loc, full_covariance),
+        prior_variance=sigma + batch_moments(latent.loc, full_covariance, latent.across),
         elbo=batch.elbo,
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from entropy_core.across import ALONE, Across
 from entropy_core.checks import check_choice, check_number, check_positive_int, expected
 from entropy_core.operations import Operations
 from entropy_core.traces.batch import BatchSites
@@ -78,46 +79,69 @@ def edvae_terms(
     )
 
 
-def info_nce(z: Any, positive: Any, temperature: float, ops: Operations) -> Any:
+def info_nce(
+    z: Any, positive: Any, temperature: float, ops: Operations, across: Across = ALONE
+) -> Any:
     """`log B - L_InfoNCE`; see `info_nce` of either side."""
-    scores = z.reshape(len(z), -1) @ positive.reshape(len(z), -1).T / temperature
-    return math.log(len(z)) + ops.log_softmax(scores, -1).diagonal().mean()
+    num_rows = len(z)
+    positives = across.rows(positive.reshape(num_rows, -1))
+    scores = z.reshape(num_rows, -1) @ positives.T / temperature
+    # The positive of a draw is in the column of its own number in the whole batch.
+    own = ops.log_softmax(scores, -1).diagonal(across.start)
+    return math.log(len(positives)) + across.average(own.mean(), num_rows)
 
 
 def mixture_entropy(
-    log_prob: Any, num_data: int, estimator: AggregateEntropy, ops: Operations
+    log_prob: Any,
+    num_data: int,
+    estimator: AggregateEntropy,
+    ops: Operations,
+    across: Across = ALONE,
 ) -> Any:
     """`-mean_i log sum_j W_ij q(z_i|x_j)`; see `aggregate_entropy` of either side.
 
     Args:
-        log_prob: `log q(z_i|x_j)` of all pairs, of shape `(B, B)`.
+        log_prob: `log q(z_i|x_j)` of all draws and of the components on this device, of shape
+            `(B, R)`; `R = B` on one device.
         num_data: The size of the data set, `N`.
         estimator: `"minibatch"`, `"weighted"` or `"stratified"`.
         ops: The host's functions.
+        across: The devices that have the other components.
     """
     batch_size = len(log_prob)
     if estimator == "stratified":
         # The weight of the other components, and what their own has beside it.
         log_weight = math.log((num_data - 1) / (num_data * (batch_size - 1)))
         own = -math.log(num_data) - log_weight
-        log_prob = log_prob + own * ops.eye_like(log_prob)
+        log_prob = _with_own(log_prob, own, ops, across.start)
     else:
         log_weight = -math.log(batch_size)
     if estimator == "weighted":
         log_weight -= math.log(num_data)
-    return -ops.log_sum_exp(log_prob).mean() - log_weight
+    return -across.log_sum_exp(ops.log_sum_exp(log_prob), ops).mean() - log_weight
 
 
-def moment_entropy(within: Any, loc: Any, ops: Operations) -> Any:
+def _with_own(log_prob: Any, own: float, ops: Operations, start: int) -> Any:
+    """Adds a number where a draw meets its own component."""
+    end = start + log_prob.shape[1]
+    block = log_prob[start:end] + own * ops.eye_like(log_prob[start:end])
+    if len(block) == len(log_prob):
+        return block
+    return ops.concatenate([log_prob[:start], block, log_prob[end:]])
+
+
+def moment_entropy(within: Any, loc: Any, ops: Operations, across: Across = ALONE) -> Any:
     """The entropy of a Gaussian with the mean and covariance of the aggregate posterior.
 
     Args:
         within: The mean covariance of `q(z|x)`, `(H, H)`.
         loc: Its means, `(B, H)`.
         ops: The host's functions.
+        across: The devices that have the other data points of the batch.
     """
-    deviations = loc - loc.mean(0)
-    covariance = within + deviations.T @ deviations / len(loc)
+    num_rows = len(loc)
+    deviations = loc - across.average(loc.mean(0), num_rows)
+    covariance = across.average(within + deviations.T @ deviations / num_rows, num_rows)
     return 0.5 * (len(covariance) * math.log(2 * math.pi * math.e) + ops.log_det(covariance))
 
 

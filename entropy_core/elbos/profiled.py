@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from entropy_core.across import ALONE, Across
 from entropy_core.checks import check_choice, expected
 from entropy_core.operations import Operations
 from entropy_core.traces.records import Plate, SiteTerms
@@ -48,7 +49,14 @@ def sites_to_profile(
     return found
 
 
-def optimal_variance(deviations: Any, spread: Any, form: Form, name: str, ops: Operations) -> Any:
+def optimal_variance(
+    deviations: Any,
+    spread: Any,
+    form: Form,
+    name: str,
+    ops: Operations,
+    across: Across = ALONE,
+) -> Any:
     """`mean_n E_q[(v - loc)^2]`, the optimum of a site's variance (Damm et al. 2023, Eq. 76).
 
     Args:
@@ -58,6 +66,7 @@ def optimal_variance(deviations: Any, spread: Any, form: Form, name: str, ops: O
         form: What is profiled.
         name: The site.
         ops: The host's functions.
+        across: The devices that have the other rows of the batch.
 
     Returns:
         Variances `(D,)`, or the covariance `(D, D)` where it is `"full"`.
@@ -65,15 +74,17 @@ def optimal_variance(deviations: Any, spread: Any, form: Form, name: str, ops: O
     Raises:
         ValueError: If a full covariance has no more draws than dimensions.
     """
+    num_rows, num_dims = deviations.shape
     if form == "full":
-        check_full(deviations.shape, name, drawn=spread is None)
-        moments = deviations.T @ deviations / len(deviations)
-        if spread is None:
-            return moments
-        return moments + (spread if spread.ndim == 2 else ops.diag(spread))
+        check_full((across.count(num_rows), num_dims), name, drawn=spread is None)
+        moments = deviations.T @ deviations / num_rows
+        if spread is not None:
+            moments = moments + (spread if spread.ndim == 2 else ops.diag(spread))
+        return across.average(moments, num_rows)
     moments = (deviations**2).mean(0)
     if spread is not None:
         moments = moments + spread
+    moments = across.average(moments, num_rows)
     # One number for all dimensions has an entry for each, so that their count is known.
     return ops.broadcast_to(moments.mean(), moments.shape) if form == "scalar" else moments
 

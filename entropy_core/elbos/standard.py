@@ -33,6 +33,7 @@ def floored_kl(
     """`N sum_h max(lambda log 2, mean_n KL_nh)`, scaled (Kingma et al. 2016, Eq. 15)."""
     scale = common_scale([site for site in records if site.role in ("encoder", "prior")])
     kl = ops.concatenate([latent.kl.mean(0) for latent in latents])
+    kl = records[0].across.average(kl, len(latents[0].kl))
     return scale * plate.full_size * ops.at_least(kl, free_bits * math.log(2)).sum()
 
 

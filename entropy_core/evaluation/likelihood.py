@@ -5,6 +5,7 @@ The weights come from either framework, as NumPy arrays; all sums are in float64
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import xarray as xr
@@ -12,11 +13,13 @@ from arviz_base import dict_to_dataset
 from jaxtyping import Float
 
 from entropy_core.checks import check_positive_int, expected
-from entropy_core.elbos.pareto import pareto_k, tail_length
 from entropy_core.evaluation.bits import bits_per_dim
 
 # Above it, neither an estimate nor its error can be trusted (Vehtari et al. 2024, Sec. 3).
 HIGH_K = 0.7
+
+# Log-weights that differ by less differ by rounding, as those of the exact posterior do.
+EQUAL = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +208,40 @@ class WeightSums:
             return kept
         # Copied, so that the others are not held.
         return np.partition(kept, -self._num_largest, axis=0)[-self._num_largest :].copy()
+
+
+def tail_length(num_particles: int) -> int:
+    """How many of the largest of `K` weights are their tail: `min(K/5, 3 sqrt(K))`, rounded down.
+
+    Vehtari et al. 2024, Appendix H, with independent draws.
+    """
+    return int(3 * sqrt(num_particles)) if num_particles > 225 else num_particles // 5
+
+
+def pareto_k(largest: Float[np.ndarray, "m b"], num_particles: int) -> Float[np.ndarray, " b"]:
+    """Pareto's k of each data point from its largest log-weights alone, as from all of them.
+
+    Args:
+        largest: The `tail_length(num_particles) + 1` largest log-weights, in any order.
+        num_particles: The number of all log-weights.
+    """
+    # SciPy comes with it, which takes a second to import.
+    from arviz_stats.base import array_stats
+
+    found = np.full(largest.shape[1], np.nan)
+    if tail_length(num_particles) < 5:  # psislw refuses
+        return found
+    ordered = np.sort(largest, axis=0)
+    for n, column in enumerate(ordered.T):
+        # Below the tail, only the largest weight has an influence, and all are made equal to it.
+        padded = np.full(num_particles, column[0])
+        padded[-len(column) :] = column
+        # Zero weights and ties make infinities on the way, and psislw goes on with the others.
+        with np.errstate(all="ignore"):
+            if column[-1] - column[1] > EQUAL:
+                # psislw takes log-likelihoods left out, the negative of log-weights.
+                found[n] = array_stats.psislw(-padded)[1]
+    return found
 
 
 def chunk_sizes(num_particles: int, chunk_size: int) -> list[int]:

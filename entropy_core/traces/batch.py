@@ -1,8 +1,10 @@
 """What objectives that couple the data points of a batch ask of a model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from entropy_core.across import ALONE, Across
 from entropy_core.checks import expected
 from entropy_core.traces.importance import common_scale
 from entropy_core.traces.plates import need_data_plate
@@ -16,15 +18,17 @@ class LatentRows(NamedTuple):
         loc: The means of the guide's site less those of the prior, `(R, H)`.
         variance: The variances of the guide's site, `(R, H)`, or `(H,)` where they are the same in
             all rows by construction.
+        across: The devices that have the other rows of the batch.
     """
 
     loc: Any
     variance: Any
+    across: Across = ALONE
 
     @property
     def second_moments(self) -> Any:
         """`E_q[(z - loc)^2]` of each latent, the mean over the batch, `(H,)`; Fyffe 2020, Eq. 4."""
-        return (self.loc**2 + self.variance).mean(0)
+        return self.across.average((self.loc**2 + self.variance).mean(0), len(self.loc))
 
 
 class BatchSites(NamedTuple):
@@ -123,3 +127,35 @@ def _check_alone(site: SiteTerms, plate: Plate, where: str) -> None:
     if [p for p in site.plates if p.name != PARTICLES] != [plate]:
         what = f"'{site.name}' in the plate '{plate.name}' alone"
         raise ValueError(expected(what, where, [p.name for p in site.plates]))
+
+
+def whole_batch(records: Sequence[SiteTerms], plate: Plate, across: Across) -> list[SiteTerms]:
+    """The records of one device's rows, with sums that are those of the whole batch.
+
+    A site outside the data plate is seen by each device, and counts as the mean of these.
+
+    Args:
+        records: All the records of a pair of traces over the rows of this device.
+        plate: Their plate over data points.
+        across: The devices.
+
+    Raises:
+        ValueError: If the data set is smaller than the batch.
+    """
+    size = across.count(plate.size)
+    full_size = plate.full_size if plate.full_size != plate.size else size
+    if full_size < size:
+        what = f"at least the {size} data points of all devices"
+        raise ValueError(expected(what, "total", full_size))
+    whole = plate._replace(size=size, full_size=full_size)
+
+    def shared(site: SiteTerms) -> SiteTerms:
+        if plate in site.plates:
+            plates = tuple(whole if other == plate else other for other in site.plates)
+            return replace(site, plates=plates, across=across)
+        names = ("log_prob", "term", "entropy")
+        values = {name: getattr(site, name) for name in names}
+        parts = {name: value / across.num for name, value in values.items() if value is not None}
+        return replace(site, across=across, **parts)
+
+    return [shared(site) for site in records]

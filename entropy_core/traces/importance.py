@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from entropy_core.across import ALONE, Across
 from entropy_core.checks import expected
 from entropy_core.traces.plates import need_data_plate
 from entropy_core.traces.records import PARTICLES, Plate, SiteTerms
@@ -16,16 +17,22 @@ class LogWeights(NamedTuple):
         guide: `log q(z_n | x_n)`, of the same shape.
         scale: The factor of the sum over data points: the data plate's subsampling, and the `scale`
             handlers that all sites share. It belongs outside of every exponent.
+        across: The devices that have the other rows of the batch.
     """
 
     model: Any
     guide: Any
     scale: Any
+    across: Across = ALONE
 
     @property
     def values(self) -> Any:
         """`log p(x_n, z_n) - log q(z_n | x_n)`."""
         return self.model - self.guide
+
+    def total(self, values: Any) -> Any:
+        """The sum over the data set, from values of the data points of this device."""
+        return self.scale * self.across.sum(values.sum())
 
 
 def log_weights(sites: Sequence[SiteTerms], data_plate: str | None = None) -> LogWeights:
@@ -53,7 +60,8 @@ def log_weights(sites: Sequence[SiteTerms], data_plate: str | None = None) -> Lo
     scale = common_scale(sites)
     guide = [_per_datum(s, plate) for s in sites if s.role in ("encoder", "guide factor")]
     model = [_per_datum(s, plate) for s in sites if s.role not in ("encoder", "guide factor")]
-    return LogWeights(sum(model), sum(guide), scale * (plate.full_size / plate.size))
+    scale = scale * (plate.full_size / plate.size)
+    return LogWeights(sum(model), sum(guide), scale, sites[0].across)
 
 
 def _per_datum(site: SiteTerms, data_plate: Plate) -> Any:

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from entropy_core.across import ALONE, Across
+
 Role = Literal["encoder", "prior", "decoder", "factor", "guide factor"]
 Method = Literal["closed form", "change of variables", "sampled", "none"]
 
@@ -52,6 +54,7 @@ class SiteTerms:
         check: By how much fresh draws differ from `entropy`, where that could be wrong.
         family: The name of the site's family of distributions.
         scale: The least and the largest scale of a normal or Laplace distribution, else `None`.
+        across: The devices that have the other rows of the batch, which sums are over.
     """
 
     name: str
@@ -69,6 +72,7 @@ class SiteTerms:
     check: Any = None
     family: str = ""
     scale: Any = None
+    across: Across = ALONE
 
     @property
     def plate_scale(self) -> float:
@@ -85,7 +89,7 @@ class SiteTerms:
 
         Shapes: `values` as `term`; the result is a scalar, in nats.
         """
-        return self.plate_scale * values.sum()
+        return self.plate_scale * self.across.sum(values.sum())
 
 
 @dataclass(frozen=True)

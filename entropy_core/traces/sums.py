@@ -97,7 +97,9 @@ def elbo(sites: Iterable[SiteTerms]) -> Any:
 
     `F = sum_s scale_s E_q[log p_s] + sum_s scale_s H[q_s]` (Damm et al. 2023, Sec. 3.1).
     """
-    return sum((site.plate_scale * (site.handler_scale * site.term).sum()) for site in sites)
+    sites = list(sites)
+    own = sum((site.plate_scale * (site.handler_scale * site.term).sum()) for site in sites)
+    return sites[0].across.sum(own) if sites else own
 
 
 def elbo_terms(sites: Sequence[SiteTerms], data_plate: str | None = None) -> ELBOTerms:

@@ -17,7 +17,7 @@ class Progress:
         step: The number of steps that are done.
         epoch: The number of epochs that are done.
         loss: The loss of the last step, in nats per data point; NaN before the first one. In
-            NumPyro it is an array that may still be computed: `float` waits for it.
+            NumPyro it may be an array that is still computed: `float` waits for it.
         report: The report of the last look, in `end` that of the result; `None` before the first.
         history: The course of training so far, as in the group `history` of the report.
     """

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,24 @@ class BaseSteps:
                 last ones with a finite loss.
         """
         raise NotImplementedError
+
+    def several(self, batches: Iterator[Any], step: int, most: int | None) -> Sequence[Any]:
+        """Takes steps with the next batches: as many as is good, one by default.
+
+        Args:
+            batches: What `batches` has returned.
+            step: The number of the first of these steps, counted from 0.
+            most: The largest number of steps; `None` for any.
+
+        Returns:
+            The loss of each, as `step` returns it; none where no batch is left.
+
+        Raises:
+            NotFiniteLoss: As in `step`.
+        """
+        for batch in batches:
+            return [self.step(batch, step)]
+        return []
 
     def settle(self) -> None:
         """Waits for the pending losses; the errors are those of `step`."""
@@ -165,11 +184,14 @@ class _Training:
     def run_epoch(self, interrupted: Callable[[], bool]) -> float:
         """Trains for one epoch: its mean loss."""
         progress, steps = self.progress, self.steps
-        for batch in steps.batches(progress.epoch + 1, self.in_epoch):
-            progress.loss = steps.step(batch, progress.step)
-            self.pending.append(progress.loss)
-            progress.step += 1
-            self.in_epoch += 1
+        batches = steps.batches(progress.epoch + 1, self.in_epoch)
+        # One at a time where someone looks at each.
+        take = partial(BaseSteps.several, steps) if self.at_steps else steps.several
+        while taken := take(batches, progress.step, self.until_file()):
+            self.pending.extend(taken)
+            progress.loss = taken[-1]
+            progress.step += len(taken)
+            self.in_epoch += len(taken)
             for callback in self.at_steps:
                 with steps.undisturbed():
                     callback.step(progress)
@@ -185,6 +207,11 @@ class _Training:
         self.mean_parts, self.in_epoch = [], 0
         progress.epoch += 1
         return float(losses.mean())
+
+    def until_file(self) -> int | None:
+        """The number of steps until a file is due; `None` where none is due at a step."""
+        every = self.checkpoints.every_steps if self.checkpoints else None
+        return None if every is None else every - self.progress.step % every
 
     def collect(self) -> None:
         """Waits for the losses that are pending."""

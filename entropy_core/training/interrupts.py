@@ -57,8 +57,9 @@ class NotFiniteLoss(Ended, FloatingPointError):
 class Interrupted(Ended, KeyboardInterrupt):
     """A training was interrupted, as with Ctrl-C.
 
-    It ends after the step that it is in. The weights are those of this step: in Pyro the modules
-    have them, in NumPyro they are `error.params`; losses, history and epochs as in `NotFiniteLoss`.
+    It ends after the step that it is in, in NumPyro after those that run as one loop. The weights
+    are those after it: in Pyro the modules have them, in NumPyro they are `error.params`; losses,
+    history and epochs as in `NotFiniteLoss`.
 
     Args:
         step: The number of steps that were done.

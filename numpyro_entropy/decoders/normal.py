@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from entropy_core.checks import check_number, check_shape
 from numpyro_entropy.decoders.base import Decoder
+from numpyro_entropy.operations import scale_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,4 +149,4 @@ class HeteroscedasticNormalDecoder(Decoder):
     def distribution(self, *heads: Array) -> dist.Distribution:
         """`N(mu, sigma_d^2)`."""
         mean, log_variance = heads
-        return dist.Normal(mean, jnp.exp(0.5 * (log_variance + self.initial_log_variance)))
+        return dist.Normal(mean, scale_of(log_variance + self.initial_log_variance))

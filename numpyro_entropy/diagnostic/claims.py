@@ -22,6 +22,7 @@ from entropy_core.traces.sums import split_elbo_terms
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.diagnostic.linearised import float_params, linearise
 from numpyro_entropy.entropies.base_measures import log_base_measure, mean_log_base_measure
+from numpyro_entropy.layouts import fetched
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments
 from numpyro_entropy.traces.enumerated import trace_enumerated
@@ -160,7 +161,7 @@ class Explanation(BaseExplanation):
         """
         # A split would be compiled for each number of draws.
         keys = (random.fold_in(rng_key, i) for i in range(self.num_particles))
-        draws = [jax.device_get(self._compiled(key, params, call)) for key in keys]
+        draws = [fetched(self._compiled(key, params, call)) for key in keys]
         floats = jax.tree.leaves(float_params(params))
         if not floats:
             what = "parameters that can be trained"

@@ -1,8 +1,8 @@
 """The diagnostic that compares the ELBO of any model and guide with its sum of entropies."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
-import jax
 import numpy as np
 import numpyro
 from jax import random
@@ -22,6 +22,7 @@ from entropy_core.traces.sites import Pair
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.diagnostic.claims import Explanation
 from numpyro_entropy.diagnostic.monitor import Monitor
+from numpyro_entropy.layouts import fetched
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.enumerated import trace_enumerated
@@ -88,6 +89,7 @@ class EntropySumDiagnostic:
         self.thresholds = thresholds
         self.objective = objective
         self._particle = compiled(self._trace_and_read)
+        self._shapes: dict[Any, Params] = {}
 
     def run(
         self,
@@ -183,7 +185,7 @@ class EntropySumDiagnostic:
                 an entropy has to be sampled and there is no `rng_key`.
         """
         sums = Accumulator(self.thresholds.kl_epsilon)
-        sums.add([jax.device_get(self._read(pair_of(model_trace, guide_trace), rng_key))])
+        sums.add([fetched(self._read(pair_of(model_trace, guide_trace), rng_key))])
         return self.report(sums)
 
     def monitor(self) -> Monitor:
@@ -203,11 +205,13 @@ class EntropySumDiagnostic:
     ) -> Accumulator:
         sums = Accumulator(self.thresholds.kl_epsilon)
         with evaluating(self.model, self.guide):
-            calls = checked_arguments(params, self.model, self.guide, batches, batch_size)
+            calls = checked_arguments(
+                params, self.model, self.guide, batches, batch_size, self._shapes
+            )
             for i, call in enumerate(calls):
                 batch_key = random.fold_in(rng_key, i)
                 keys = random.split(batch_key, self.num_particles)
-                draws = [jax.device_get(self._particle(key, params, call)) for key in keys]
+                draws = [fetched(self._particle(key, params, call)) for key in keys]
                 check_outside(draws[0][1])
                 sums.add([terms for terms, _ in draws])
                 if also:

@@ -38,8 +38,8 @@ class BAGGINS_ELBO(TermsELBO):
     gives its mean alone. Scaling the data by `lambda` changes the bound by `-D log lambda`.
     Gradients pass through `R` and `S^2`.
 
-    The batch couples the data points: there is no loss of one data point, a run over several
-    devices has to sum the moments over them, and smaller batches make another objective.
+    The batch couples the data points: there is no loss of one data point, and smaller batches make
+    another objective; an array over several devices has the moments of the whole batch.
 
     Args:
         information_factor: `kappa`; 1/5 on MNIST in the paper.

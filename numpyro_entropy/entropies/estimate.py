@@ -165,6 +165,9 @@ def _cross_entropy(q: Any, p: Any, value: Array) -> Array | None:
     # For a Delta the draw is the exact expectation, and log_density is the guide's, not a KL's.
     if isinstance(elementwise(q), dist.Delta) or overrides_density(q) or overrides_density(p):
         return None
+    if isinstance(q, dist.Normal) and isinstance(p, dist.Normal):
+        # In one sum: a logarithm in the divergence would cancel that of the entropy.
+        return p.log_prob(q.loc) - 0.5 * jnp.square(q.scale / p.scale)
     if isinstance(q, dist.MultivariateNormal) and isinstance(elementwise(p), dist.Normal):
         # The host has no divergence between full and diagonal normal distributions, and none is
         # needed: of one of them only the variances count.

@@ -30,6 +30,7 @@ from entropy_core.evaluation.summed_out import (
 from entropy_core.traces.sites import Pair
 from entropy_core.traces.sums import check_guide
 from numpyro_entropy.compiled import compiled
+from numpyro_entropy.layouts import fetched
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments
 from numpyro_entropy.traces.enumerated import read_enumeration, summing_out
@@ -128,7 +129,7 @@ def to_datatree(
         calls = checked_arguments(params, model, guide, batches, batch_size)
         for i, call in enumerate(calls):
             keys = random.split(random.fold_in(rng_key, i), num_draws)
-            found, outside = jax.device_get(draw(keys, shared, params, call))
+            found, outside = fetched(draw(keys, shared, params, call))
             # A batch may have a latent of the whole data set that earlier ones lack.
             shared = outside | shared
             # The data are the same in each draw.

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -25,6 +24,7 @@ from entropy_core.traces.records import LatentTerms
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.elbos.aggregate import pairwise_log_prob
 from numpyro_entropy.entropies.wrappers import elementwise
+from numpyro_entropy.layouts import fetched
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.batches import arguments_of
 from numpyro_entropy.traces.latents import latent_terms
@@ -103,8 +103,7 @@ def mutual_information(
 
     with evaluating(model, guide):
         found = [
-            jax.device_get(particle(key, params, call))
-            for key in random.split(rng_key, num_particles)
+            fetched(particle(key, params, call)) for key in random.split(rng_key, num_particles)
         ]
     totals, parts, records, size = zip(*found, strict=True)
     latents: LatentTerms | None = records[-1][0] if records[-1] else None

@@ -16,6 +16,7 @@ from entropy_core.evaluation import laplace
 from entropy_core.evaluation.laplace import ConstantVariancePenalty, GaussNewton
 from entropy_core.traces.batch import batch_sites, observed_site
 from numpyro_entropy.compiled import compiled
+from numpyro_entropy.layouts import fetched
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.modes import evaluating
@@ -128,7 +129,7 @@ def _gauss_newton(
     found = []
     with evaluating(model, guide):
         for call in checked_arguments(params, model, guide, batches, batch_size):
-            part, outside = jax.device_get(expand(params, call))
+            part, outside = fetched(expand(params, call))
             check_outside(outside)
             found.append(part)
     if not found:

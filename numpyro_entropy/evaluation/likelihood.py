@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-import jax
 import numpy as np
 from jax import random
 from jaxtyping import Array
@@ -13,6 +12,7 @@ from entropy_core.checks import check_outside
 from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
+from numpyro_entropy.layouts import fetched
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments, outside_support
 from numpyro_entropy.traces.modes import evaluating
@@ -100,7 +100,7 @@ def log_likelihood(
             batch_key, draws_key = random.split(random.fold_in(rng_key, i))
             sums = WeightSums(num_particles)
             for j, size in enumerate(sizes):
-                values, outside = jax.device_get(
+                values, outside = fetched(
                     chunks[size](batch_key, random.fold_in(draws_key, j), params, call)
                 )
                 check_outside(outside)

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array
 
 from entropy_core.arguments import Arguments
-from entropy_core.checks import check_finite, check_outside, check_positive_int, expected
-from entropy_core.traces.sites import Pair
+from entropy_core.checks import check_outside, check_positive_int, expected
+from entropy_core.traces.sites import ONE_AT_A_TIME, Pair
 from numpyro_entropy.compiled import compiled
+from numpyro_entropy.layouts import check_all_finite, fetched, laid_out_as, on_devices
 from numpyro_entropy.params import Params, check_params
 from numpyro_entropy.traces.modes import evaluating
 from numpyro_entropy.traces.pairs import pair_shapes, trace_pair
@@ -58,12 +59,13 @@ def arguments_of(
     if isinstance(batches, jax.Array | np.ndarray):
         if not len(batches):
             raise ValueError(expected("at least one data point", name, "an empty array"))
-        batches = [batches[i : i + batch_size] for i in range(0, len(batches), batch_size)]
+        whole, starts = on_devices(batches), range(0, len(batches), batch_size)
+        batches = (laid_out_as(whole, whole[i : i + batch_size]) for i in starts)
     for batch in batches:
         call = Arguments.of(batch)
         for arg in call.values:
             if isinstance(arg, jax.Array | np.ndarray) and jnp.issubdtype(arg.dtype, jnp.floating):
-                check_finite(np.asarray(arg), name)
+                check_all_finite(arg, name)
         yield call
 
 
@@ -73,19 +75,30 @@ def checked_arguments(
     guide: Callable,
     batches: jax.Array | np.ndarray | Iterable,
     batch_size: int,
+    shapes: dict[Any, Params] | None = None,
 ) -> Iterator[Arguments]:
     """As `arguments_of`, for parameters that all batches need: a batch may have sites of its own.
+
+    Args:
+        params: The parameters.
+        model: The model.
+        guide: The guide.
+        batches: The batches.
+        batch_size: How many data points make a batch, where `batches` is an array.
+        shapes: What was found for this pair before, and where to put what is found.
 
     Raises:
         ValueError: If a parameter is missing or has another shape, and as `arguments_of` does.
     """
-    seen = set()
+    shapes, seen = {} if shapes is None else shapes, set()
     for call in arguments_of(batches, batch_size):
         leaves, structure = jax.tree.flatten(call)
-        shapes = [(getattr(a, "shape", ()), getattr(a, "dtype", type(a))) for a in leaves]
-        look = structure, tuple(shapes)
+        forms = [(getattr(a, "shape", ()), getattr(a, "dtype", type(a))) for a in leaves]
+        look = structure, tuple(forms)
+        if look not in shapes:
+            shapes[look] = pair_shapes(model, guide, *call)
         if look not in seen:
-            check_params(params, pair_shapes(model, guide, *call))
+            check_params(params, shapes[look])
             seen.add(look)
         yield call
 
@@ -125,6 +138,24 @@ def check_observations(
     num_data, check = 0, compiled(outside)
     with evaluating(model, guide):
         for call in arguments_of(data, batch_size, name="data"):
-            check_outside(jax.device_get(check(params, call)))
+            check_outside(fetched(check(params, call)))
             num_data += call.num_data
     return num_data
+
+
+def first_not_finite(
+    rng_key: Array, params: Params, model: Callable, guide: Callable, call: Arguments
+) -> str | None:
+    """The first site of a pair whose value or log-probability is not finite; `None` without one."""
+    names: list[str] = []
+
+    def finite(rng_key: Array, params: Params, call: Arguments) -> list[Array]:
+        pair = trace_pair(rng_key, params, model, guide, *call)
+        sites = [*pair.guide.values(), *pair.model.values()]
+        names[:] = [site.name for site in sites]
+        both = ((site.value, site.log_prob) for site in sites)
+        return [jnp.all(jnp.isfinite(v)) & jnp.all(jnp.isfinite(p)) for v, p in both]
+
+    with ONE_AT_A_TIME:
+        found = compiled(finite)(rng_key, params, call)
+    return next((name for name, fine in zip(names, found, strict=True) if not fine), None)

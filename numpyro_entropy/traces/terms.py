@@ -49,6 +49,7 @@ jax.tree_util.register_dataclass(
         "plates",
         "num_elements",
         "family",
+        "across",
     ],
 )
 jax.tree_util.register_dataclass(

@@ -1,6 +1,6 @@
 """Several trainings at once: each step is a step of all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpyro.infer import SVI
 from tqdm.auto import tqdm
 
 from entropy_core.arguments import Arguments
-from entropy_core.checks import check_weight, expected
+from entropy_core.checks import expected
 from entropy_core.report.report import EntropyReport
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.history import VALIDATION, History, over_seeds
@@ -23,6 +23,7 @@ from entropy_core.training.interrupts import NotFiniteLoss
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.params import Params
 from numpyro_entropy.training.data import Data
+from numpyro_entropy.training.loops import Loop, Rows, options_of
 from numpyro_entropy.training.steps import Steps, state_params
 
 
@@ -84,11 +85,12 @@ class Seeds:
             return svi.init(key, *first.args, init_params=init_params, **first.kwargs)
 
         with ONE_AT_A_TIME:
-            self.states = jax.jit(jax.vmap(init))(init_keys)
+            # One after another in one program: of several at once it takes twice as long to make.
+            self.states = compiled(lambda keys: jax.lax.map(init, keys))(init_keys)
         self.steps = [steps(i, self._state(i)) for i in range(len(init_keys))]
         self.order_keys = jnp.stack([s.order_key for s in self.steps])
-        self.transform_keys = jnp.stack([s.transform_key for s in self.steps])
-        self.arrays = self.steps[0].arrays
+        _, arrays = self.steps[0].given
+        given = jnp.stack([s.transform_key for s in self.steps]), arrays
 
         def one(state: Any, key: Array, step: Any, rows: Any, arrays: Any, options: dict) -> Any:
             if data.on_device:
@@ -97,7 +99,18 @@ class Seeds:
             return svi.update(state, *rows.args, **rows.kwargs, **options)
 
         rows_axis = 0 if data.on_device else None
-        self._update = compiled(jax.vmap(one, in_axes=(0, 0, None, rows_axis, None, None)))
+        all_of_them = jax.vmap(one, in_axes=(0, 0, None, rows_axis, None, None))
+
+        def update(state: Any, step: Any, rows: Any, given: Any, options: dict) -> Any:
+            keys, arrays = given
+            return all_of_them(state, keys, step, rows, arrays, options)
+
+        def orders(order_keys: Array, epoch: Any) -> list[Array]:
+            keys = jax.vmap(lambda key: random.fold_in(key, epoch))(order_keys)
+            return jax.vmap(data.orders, out_axes=1)(keys)
+
+        self.loop, self.given = Loop(update, given, kl_weight), given
+        self._update, self._orders = compiled(update), compiled(orders)
 
     def train(
         self, *, num_epochs: int, diagnose_every: int, progress_bar: bool
@@ -137,27 +150,33 @@ class Seeds:
         return jax.vmap(lambda state: state_params(self.svi, state))(self.states)
 
     def _epoch(self, epoch: int, step: int) -> NDArray[np.float64]:
-        losses = []
-        for batch in self._batches(epoch):
-            options = {}
-            if self.kl_weight is not None:
-                weight = check_weight(self.kl_weight(step), "kl_weight")
-                options["kl_weight"] = jnp.asarray(weight, float)
-            with ONE_AT_A_TIME:
-                self.states, loss = self._update(
-                    self.states, self.transform_keys, jnp.asarray(step), batch, self.arrays, options
-                )
-            one = batch[0] if self.data.on_device else batch
-            losses.append(loss / self.steps[0].size_of(one, step))
-            step += 1
+        losses: list[Any] = []
+        batches = self._batches(epoch)
+        while found := self._several(batches, step):
+            losses.extend(found)
+            step += len(found)
         return np.asarray(jax.device_get(losses), float)
 
-    def _batches(self, epoch: int) -> Any:
+    def _several(self, batches: Iterator[Any], step: int) -> Sequence[Any]:
+        """Takes steps with the next batches: their losses, `(steps, S)`; none at the end."""
+        if isinstance(batches, Rows) and self.loop.fits(self.states, batches):
+            rows, start = batches.ahead
+            self.states, losses, _ = self.loop.take(self.states, batches, step)
+            return list(losses / self.steps[0].size_of(rows[start, 0], step))
+        for batch in batches:
+            options = options_of(self.kl_weight, step)
+            with ONE_AT_A_TIME:
+                self.states, loss = self._update(
+                    self.states, jnp.asarray(step), batch, self.given, options
+                )
+            one = batch[0] if self.data.on_device else batch
+            return [loss / self.steps[0].size_of(one, step)]
+        return []
+
+    def _batches(self, epoch: int) -> Iterator[Any]:
         if not self.data.on_device:
             return map(Arguments.of, self.data.epoch(self.order_keys[0], epoch))
-        keys = jax.vmap(lambda key: random.fold_in(key, epoch))(self.order_keys)
-        orders = [self.data.epoch(key, epoch) for key in keys]
-        return (jnp.stack(rows) for rows in zip(*orders, strict=True))
+        return Rows(self._orders(self.order_keys, epoch))
 
     def _look(self, epoch: int, losses: NDArray[np.float64], histories: list[History]) -> None:
         for i, (steps, history) in enumerate(zip(self.steps, histories, strict=True)):

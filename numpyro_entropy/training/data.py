@@ -11,7 +11,8 @@ from jax import random
 from jaxtyping import Array
 
 from entropy_core.arguments import Arguments, even_sizes, leaves_of_batch, map_leaves
-from entropy_core.checks import check_finite, expected
+from entropy_core.checks import expected
+from numpyro_entropy.layouts import check_all_finite, laid_out_as, on_devices
 from numpyro_entropy.traces.batches import arguments_of
 
 WHAT = "an array, a tuple or dictionary with some, or batches that have an array"
@@ -25,8 +26,9 @@ class Data:
 
     Rows are in an array, or in the arrays of a tuple or dictionary, the arguments of model and
     guide. They lie on the device and are shuffled there, but for NumPy's `memmap`, which is read
-    batch by batch. Everything else that can be iterated over again, and a function that makes an
-    iterable for an epoch, gives batches as they are.
+    batch by batch. An array over several devices stays there, and so do the rows of each batch.
+    Everything else that can be iterated over again, and a function that makes an iterable for an
+    epoch, gives batches as they are.
 
     Args:
         data: The data.
@@ -45,20 +47,28 @@ class Data:
             isinstance(leaf, np.memmap) for leaf in leaves_of_batch(data)
         )
         if self.on_device:
-            self.data = map_leaves(lambda a: jnp.asarray(a) if _has_rows(a) else a, data)
+            self.data = map_leaves(
+                lambda a: on_devices(jnp.asarray(a)) if _has_rows(a) else a, data
+            )
 
     def epoch(self, rng_key: Array, epoch: int) -> Iterator[Any]:
         """The batches of an epoch, or which rows they are, where the data are on the device."""
         if self.num_rows is None:
             yield from map(_as_arrays, self._iterable(epoch))
             return
+        for rows in self.orders(rng_key):
+            for batch in rows:
+                yield batch if self.on_device else self._take(np.asarray(batch))
+
+    def orders(self, rng_key: Array) -> list[Array]:
+        """Which rows the batches of an epoch are: for each size of a batch, `(batches, size)`."""
+        assert self.num_rows is not None
         order = random.permutation(rng_key, self.num_rows)
         sizes = even_sizes(self.num_rows, self.batch_size)
         large = sizes.count(sizes[0])
         both = order[: large * sizes[0]], order[large * sizes[0] :]
-        for rows, size in zip(both, (sizes[0], sizes[-1]), strict=True):
-            for batch in rows.reshape(-1, size):
-                yield batch if self.on_device else self._take(np.asarray(batch))
+        parts = zip(both, (sizes[0], sizes[-1]), strict=True)
+        return [rows.reshape(-1, size) for rows, size in parts if len(rows)]
 
     @property
     def arrays(self) -> list[Array]:
@@ -74,9 +84,11 @@ class Data:
             arrays: `arrays`, as arguments of what is compiled.
         """
         rest = iter(arrays)
-        return self.ready(
-            rng_key, map_leaves(lambda a: next(rest)[rows] if _has_rows(a) else a, self.data)
-        )
+
+        def take(a: Any) -> Any:
+            return laid_out_as(a, next(rest)[rows]) if _has_rows(a) else a
+
+        return self.ready(rng_key, map_leaves(take, self.data))
 
     def ready(self, rng_key: Array, batch: Any) -> Arguments:
         """The arguments of model and guide that a batch is, transformed."""
@@ -109,7 +121,9 @@ class Data:
             )
 
     def _take(self, rows: Any) -> Any:
-        return map_leaves(lambda leaf: leaf[rows] if _has_rows(leaf) else leaf, self.data)
+        return map_leaves(
+            lambda leaf: laid_out_as(leaf, leaf[rows]) if _has_rows(leaf) else leaf, self.data
+        )
 
     def _iterable(self, epoch: int) -> Iterable:
         return self.data(epoch) if callable(self.data) else self.data
@@ -173,7 +187,7 @@ def count_data(data: Data, rng_key: Array) -> int:
         return sum(call.num_data for call in calls)
     for array in data.arrays:
         if jnp.issubdtype(array.dtype, jnp.floating):
-            check_finite(np.asarray(array), "data")
+            check_all_finite(array, "data")
     return len(data.arrays[0])
 
 

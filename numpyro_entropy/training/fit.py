@@ -109,8 +109,9 @@ def fit(
             Schedules are optax's, by step; `optax.contrib.reduce_on_plateau` is given the loss of
             each step.
         kl_weight: The weight of the KL divergence in the loss, as a function of the step, counted
-            from 0, such as `entropy_core.training.linear_annealing` makes; the default is that of
-            `loss`. The report makes no claim then.
+            from 0, such as `entropy_core.training.linear_annealing` makes, which is called for
+            several steps before the first of them; the default is that of `loss`. The report makes
+            no claim then.
         num_epochs: The largest number of epochs.
         batch_size: The largest number of data points in a batch, where the data have rows.
         transform: What is done to each batch before a step, such as dynamic binarisation; it takes

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from numpyro.infer import SVI
 
 from entropy_core.arguments import Arguments
-from entropy_core.checks import check_weight
 from entropy_core.report.report import EntropyReport
 from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
@@ -25,10 +24,12 @@ from entropy_core.training.stopping import Look, claims_of
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
 from numpyro_entropy.params import Params
+from numpyro_entropy.traces.batches import first_not_finite
 from numpyro_entropy.traces.pairs import trace_pair
 from numpyro_entropy.traces.terms import site_terms
 from numpyro_entropy.training.checkpoints import from_bytes, like, to_bytes
 from numpyro_entropy.training.data import Data
+from numpyro_entropy.training.loops import Loop, Rows, options_of
 from numpyro_entropy.training.variances import ClosedFormVariances, clear_state
 
 # While a step is computed, the next one is prepared.
@@ -78,46 +79,60 @@ class Steps(BaseSteps):
         self.closed: set[str] = set()
         self.has_total = "total" in svi.static_kwargs
         self.sizes: dict[Any, int] = {}
-        self.good, self.best = state, None
+        self.best: Any = None
+        # The last state with a finite loss, which may have to be run to.
+        self.good: Callable[[], Any] = lambda: state
         # Each step not looked at yet: its number, the state before it, its batch and its loss.
         self.pending: deque[tuple[int, Any, Any, Any]] = deque()
-        self.arrays = data.arrays if data.on_device else []
+        self.given = self.transform_key, data.arrays if data.on_device else []
 
-        # One step at a time: inside a loop of JAX's, convolutions take up to twenty times as long
-        # on a CPU (jax-ml/jax#12868), and other nets take the same time.
         def on_rows(
-            state: Any, step: Array, rows: Array, arrays: Sequence[Array], options: dict
+            state: Any, step: Any, rows: Array, given: Any, options: dict
         ) -> tuple[Any, Array]:
-            return self._update(state, self._call(step, rows, arrays), options)
+            return self._update(state, self._call(step, rows, given), options)
 
+        def orders(order_key: Array, epoch: Any) -> list[Array]:
+            return data.orders(random.fold_in(order_key, epoch))
+
+        self.loop = Loop(on_rows, self.given, kl_weight)
         self._on_rows, self._on_call = compiled(on_rows), compiled(self._update)
+        self._orders = compiled(orders)
 
     def batches(self, epoch: int, skip: int) -> Iterator[Any]:
         """The batches of an epoch, counted from 1, without the first ones."""
+        if self.data.on_device:
+            return Rows(self._orders(self.order_key, epoch), skip)
         order_key = random.fold_in(self.order_key, epoch)
         return islice(self.data.epoch(order_key, epoch), skip, None)
 
     def step(self, batch: Any, step: int) -> Array:
         """Takes a step, counted from 0; the loss in nats per data point, which may be pending."""
-        options = {}
-        if self.kl_weight is not None:
-            # An array of one type, so that no step compiles again.
-            options["kl_weight"] = jnp.asarray(
-                check_weight(self.kl_weight(step), "kl_weight"), float
-            )
+        options = options_of(self.kl_weight, step)
         before = self.state
         with ONE_AT_A_TIME:
             if self.data.on_device:
                 self.state, loss = self._on_rows(
-                    before, jnp.asarray(step), batch, self.arrays, options
+                    before, jnp.asarray(step), batch, self.given, options
                 )
             else:
-                call = self._call(step, batch, [])
-                self.state, loss = self._on_call(before, call, options)
+                self.state, loss = self._on_call(before, self._call(step, batch), options)
         self.pending.append((step, before, batch, loss))
         while len(self.pending) > PENDING:
             self._check_oldest()
         return loss / self.size_of(batch, step)
+
+    def several(self, batches: Iterator[Any], step: int, most: int | None) -> Sequence[Any]:
+        """Takes steps with the next batches: as a loop on the device, or one at a time."""
+        if not isinstance(batches, Rows) or not self.loop.fits(self.state, batches):
+            return super().several(batches, step, most)
+        self.settle()
+        before, (rows, start) = self.state, batches.ahead
+        chunk = self.loop.take_finite(before, batches, step, most)
+        if not np.isfinite(chunk.losses[0]):
+            self._fail(step, before, rows[start], chunk.losses[0])
+        self.state, self.good = chunk.state, chunk.before_last
+        size = self.num_data if self.has_total else self.size_of(rows[start], step)
+        return (chunk.losses / size).tolist()
 
     def settle(self) -> None:
         """Waits for the pending losses; the errors are those of `step`."""
@@ -126,14 +141,15 @@ class Steps(BaseSteps):
 
     def values(self, losses: Sequence[Any]) -> NDArray[np.float64]:
         """The values of losses."""
-        return np.asarray(jax.device_get(list(losses)), float)
+        on_device = any(isinstance(loss, jax.Array) for loss in losses)
+        return np.asarray(jax.device_get(list(losses)) if on_device else losses, float)
 
     def set_variances(self, variances: ClosedFormVariances) -> None:
         """Sets variances in closed form at the end of each epoch."""
 
         def action() -> None:
             found = variances.run(self.report_key, self.weights(), self.in_order())
-            self.state = self.good = clear_state(self.svi, self.state, found)
+            self._take(clear_state(self.svi, self.state, found))
             self.closed.update(site for sites in found.sites.values() for site in sites)
 
         self.each_epoch.append(action)
@@ -202,13 +218,13 @@ class Steps(BaseSteps):
         """
         new = like(self.state, state["state"])
         self.best = like(self.state, state["best"]) if "best" in state else None
-        self.state = self.good = new
+        self._take(new)
 
     def _update(self, state: Any, call: Arguments, options: dict) -> tuple[Any, Array]:
         return self.svi.update(state, *call.args, **call.kwargs, **options)
 
-    def _call(self, step: Any, batch: Any, arrays: Sequence[Array]) -> Arguments:
-        key = self.transform_key
+    def _call(self, step: Any, batch: Any, given: Any = None) -> Arguments:
+        key, arrays = given or self.given
         if self.data.transform is not None:
             # Those of looks are other ones.
             key = random.fold_in(random.fold_in(key, 1), step)
@@ -216,32 +232,23 @@ class Steps(BaseSteps):
             return self.data.rows(key, batch, arrays)
         return self.data.ready(key, batch)
 
+    def _take(self, state: Any) -> None:
+        self.state, self.good = state, lambda: state
+
+    def _fail(self, step: int, before: Any, batch: Any, loss: Any) -> NoReturn:
+        """Goes back to the last state with a finite loss, and raises the error."""
+        self.pending.clear()
+        self.state = self.good()
+        _, key = random.split(before.rng_key)
+        pair = key, state_params(self.svi, before), self.svi.model, self.svi.guide
+        site = first_not_finite(*pair, self._call(step, batch))
+        raise NotFiniteLoss(step + 1, float(loss), site)
+
     def _check_oldest(self) -> None:
         step, before, batch, loss = self.pending.popleft()
         if not np.isfinite(loss):
-            self.pending.clear()
-            self.state = self.good
-            site = self._bad_site(before, self._call(step, batch, self.arrays))
-            raise NotFiniteLoss(step + 1, float(loss), site)
-        self.good = before
-
-    def _bad_site(self, state: Any, call: Arguments) -> str | None:
-        """The first site that is not finite at the draws of this step."""
-        names: list[str] = []
-
-        def finite(state: Any, call: Arguments) -> list[Array]:
-            _, key = random.split(state.rng_key)
-            pair = trace_pair(
-                key, state_params(self.svi, state), self.svi.model, self.svi.guide, *call
-            )
-            sites = [*pair.guide.values(), *pair.model.values()]
-            names[:] = [site.name for site in sites]
-            both = ((site.value, site.log_prob) for site in sites)
-            return [jnp.all(jnp.isfinite(v)) & jnp.all(jnp.isfinite(p)) for v, p in both]
-
-        with ONE_AT_A_TIME:
-            found = compiled(finite)(state, call)
-        return next((name for name, fine in zip(names, found, strict=True) if not fine), None)
+            self._fail(step, before, batch, loss)
+        self.good = lambda: before
 
     def size_of(self, batch: Any, step: int) -> int:
         """The number of data points that a loss of this batch stands for."""
@@ -249,7 +256,7 @@ class Steps(BaseSteps):
             return self.num_data
         form = tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(batch))
         if form not in self.sizes:
-            call, found = self._call(step, batch, self.arrays), []
+            call, found = self._call(step, batch), []
 
             def read(call: Arguments) -> None:
                 pair = trace_pair(

@@ -28,6 +28,7 @@ from entropy_core.training.optimum.variances import (
 )
 from numpyro_entropy.entropies.families import belongs_to
 from numpyro_entropy.entropies.wrappers import unwrapped
+from numpyro_entropy.layouts import fetched
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments, compiled
 from numpyro_entropy.traces.enumerated import trace_enumerated
@@ -203,7 +204,7 @@ class ClosedFormVariances:
                 for name, names in found.items():
                     sites.setdefault(name, set()).update(names)
                 for key in keys if found else ():
-                    read = jax.device_get(self._read(key, params, call))
+                    read = fetched(self._read(key, params, call))
                     for name, site_sums in read.items():
                         sums.add(name, *site_sums)
         before = {name: params[name] for name in sites}

@@ -1,19 +1,23 @@
-"""What a graph belongs to: the form of its arguments, and the plain values in reach."""
+"""What a graph belongs to: the form of its arguments, and what is in reach."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from entropy_core.reach import plain_values
+from entropy_core.reach import held_values
 from pyro_entropy.capture.graphs import NotCaptured
 
 # Values that are part of the form of a call.
 PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, torch.dtype, torch.device)
+
+# And those that a graph has to be made anew for, where others stand in their place.
+WATCHED = (*PLAIN, Tensor, nn.Module, np.ndarray)
 
 
 class Call(NamedTuple):
@@ -76,22 +80,30 @@ def call_of(args: tuple, kwargs: Mapping[str, Any]) -> Call:
 
 
 class Watch:
-    """Plain values that functions have in their reach: modes, numbers, texts.
+    """What functions have in their reach: modes, numbers, texts, and which tensors and nets.
 
     Args:
         fns: The functions.
     """
 
     def __init__(self, *fns: Any) -> None:
-        self.seen = [found for fn in fns for found in plain_values(fn, PLAIN)]
+        self.seen = [found for fn in fns for found in held_values(fn, WATCHED)]
 
     def changed(self) -> str | None:
         """The name of a value that is no longer what it was."""
-        for get, name, value in self.seen:
-            now = get(name)
-            if now is not value and now != value:
-                return str(name)
-        return None
+        return next((str(entry[1]) for entry in self.seen if _has_changed(*entry)), None)
+
+    def drop_results(self) -> None:
+        """Leaves out tensors and nets that a call has just put in the place of others."""
+        self.seen = [e for e in self.seen if isinstance(e[2], PLAIN) or not _has_changed(*e)]
+
+
+def _has_changed(get: Callable[[Any], Any], name: Any, value: Any) -> bool:
+    now = get(name)
+    if now is value:
+        return False
+    # Arrays are looked at for which they are: what is in them is seen by a graph as it is.
+    return not (isinstance(value, PLAIN) and type(now) is type(value) and now == value)
 
 
 def _is_plain_record(leaf: Any) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyro.infer import ELBO
-from pyro.util import get_rng_state, set_rng_state, warn_if_nan
+from pyro.util import warn_if_nan
 from torch import Tensor
 
 from entropy_core.checks import check_positive_int
@@ -13,12 +13,16 @@ from entropy_core.traces.sites import ONE_AT_A_TIME
 from pyro_entropy.capture.calls import Call, Watch, call_of
 from pyro_entropy.capture.graphs import NotCaptured, graph_of
 from pyro_entropy.capture.losses import Runs, plain_run, runs_of
-from pyro_entropy.capture.replays import Buffers, Grads, Replay, equal, without_grads
+from pyro_entropy.capture.replays import Buffers, Grads, Outputs, Replay, equal, without_grads
 from pyro_entropy.elbos.base import Capturable
-from pyro_entropy.traces.modes import keeping_random_state
+from pyro_entropy.traces.modes import RandomState, keeping_random_state
 
-# With more forms of arguments, or more states of what is in reach, something changes all the time.
-MOST_FORMS, MOST_STATES = 32, 4
+# With more forms of arguments, a number among them changes all the time.
+MOST_FORMS = 32
+
+# So many graphs are kept of a form, for states of what is in reach; to make more of them is of use
+# where those before have been called so many times.
+MOST_STATES, WORTH = 8, 50
 
 
 @dataclass
@@ -92,25 +96,18 @@ class CapturedLoss:
         self._grads = Grads()
 
     def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Tensor]]:
-        """The loss as `loss_and_grads` has it, and the parameters by name, whose `grad` is set."""
+        """The loss and the parameters by name; gradients are left there as by `loss_and_grads`."""
         with ONE_AT_A_TIME:
-            call = None if self.after is None else self._call(args, kwargs)
-            graph = None if call is None else self._graph_of(call)
-            values = None
-            if call is not None and graph is not None:
-                due = self._is_due(graph, call)
-                values = self._checked(graph, call) if due else graph(call)
-                if values is None and graph.is_missed():
-                    self._refuse(
-                        call, NotCaptured(f"numbers that Python takes change{graph.traced.where}")
-                    )
-            if graph is None or values is None:
+            replayed = None if self.after is None else self._replayed(args, kwargs)
+            if replayed is None:
                 self.captures.num_plain += 1
                 self._grads.put_back()
                 return self._plain(args, kwargs)
+            graph, outputs = replayed
             self.captures.num_replayed += 1
             self._grads.put_back(graph.untrained)
-            return self._value(values), graph.params
+            graph.leave(outputs.grads)
+            return self._value(outputs.values), graph.params
 
     def drop_grads(self, params: Iterable[Tensor]) -> None:
         """Takes the gradients of a step away, in place of the host's `zero_grads`."""
@@ -122,38 +119,56 @@ class CapturedLoss:
     def _runs(self) -> Runs:
         return runs_of(self.loss, self.model, self.guide)
 
+    def _is_worth(self, call: Call) -> bool:
+        """Whether a form of arguments has been seen often enough for a graph."""
+        return self.num_calls[call.text] > (self.after or 0)
+
     def _is_due(self, graph: Replay, call: Call) -> bool:
         """Whether a graph is to be compared with what it was traced from."""
         return graph.num_calls <= 2 or graph.num_calls % self.check_every == 0
 
-    def _call(self, args: tuple, kwargs: dict[str, Any]) -> Call | None:
+    def _replayed(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Replay, Outputs] | None:
+        """A graph and what it gives; `None` where the loss is to be run as it is."""
         try:
-            call = call_of(args, kwargs)
-            if call.text not in self.num_calls and len(self.num_calls) >= MOST_FORMS:
-                what = "a number that changes has to be a tensor"
-                raise NotCaptured(f"more than {MOST_FORMS} forms of arguments: {what}")
+            call = self._counted(args, kwargs)
         except NotCaptured as reason:
-            self._note(reason)
+            self._note(str(reason))
             return None
+        if call.form in self._refused or not self._is_worth(call):
+            return None
+        try:
+            graph = self._graph_of(call)
+            graph.num_calls += 1
+            due = self._is_due(graph, call)
+            outputs = self._checked(graph, call) if due else graph(call)
+            if outputs is None and graph.is_missed():
+                raise NotCaptured(f"numbers that Python takes change{graph.traced.where}")
+        except NotCaptured as reason:
+            self._refused.add(call.form)
+            self._replays.pop(call.form, None)
+            self._note(str(reason))
+            return None
+        return None if outputs is None else (graph, outputs)
+
+    def _counted(self, args: tuple, kwargs: dict[str, Any]) -> Call:
+        call = call_of(args, kwargs)
+        if call.text not in self.num_calls and len(self.num_calls) >= MOST_FORMS:
+            what = "a number that changes has to be a tensor"
+            raise NotCaptured(f"more than {MOST_FORMS} forms of arguments: {what}")
         self.num_calls[call.text] = self.num_calls.get(call.text, 0) + 1
         return call
 
-    def _graph_of(self, call: Call) -> Replay | None:
-        if call.form in self._refused or self.num_calls[call.text] <= (self.after or 0):
-            return None
+    def _graph_of(self, call: Call) -> Replay:
         known = self._replays.setdefault(call.form, [])
         found = next((graph for graph in known if graph.why_stale() is None), None)
-        if found is None:
-            try:
-                if len(known) >= MOST_STATES:
-                    raise NotCaptured(f"{known[-1].why_stale()} changes again and again")
-                found = self._traced(call)
-            except NotCaptured as reason:
-                self._refuse(call, reason)
-                return None
-            known.append(found)
-        found.num_calls += 1
-        return found
+        if found is not None:
+            return found
+        if len(known) == MOST_STATES:
+            if sum(graph.num_calls for graph in known) < WORTH * MOST_STATES:
+                raise NotCaptured(f"{known[-1].why_stale()} changes again and again")
+            known.pop(0)
+        known.append(self._traced(call))
+        return known[-1]
 
     def _traced(self, call: Call) -> Replay:
         runs = self._runs()
@@ -162,9 +177,11 @@ class CapturedLoss:
 
         def function(*tensors: Tensor) -> list[Tensor]:
             values, params = runs.traceable(*call.args_with(tensors))
-            trained = [tensor for tensor in params.values() if tensor.grad is not None]
-            found[:] = [len(values), params, trained]
-            return [*values, *(tensor.grad for tensor in trained if tensor.grad is not None)]
+            # One that has two names has one gradient.
+            grads = {id(tensor): (tensor, tensor.grad) for tensor in params.values()}
+            both = [(tensor, grad) for tensor, grad in grads.values() if grad is not None]
+            found[:] = [len(values), params, [tensor for tensor, _ in both]]
+            return [*values, *(grad for _, grad in both)]
 
         buffers = Buffers(self.model, self.guide)
         with keeping_random_state(), without_grads():
@@ -172,6 +189,7 @@ class CapturedLoss:
                 traced = graph_of(function, call.tensors)
             finally:
                 buffers.put_back()
+        watch.drop_results()
         changed = watch.changed()
         if changed is not None:
             raise NotCaptured(f"each call changes `{changed}`")
@@ -179,30 +197,32 @@ class CapturedLoss:
         fns = (self.model, self.guide)
         return Replay(traced, runs.untraced, num_values, params, trained, watch, fns)
 
-    def _checked(self, graph: Replay, call: Call) -> list[Tensor] | None:
-        """The values of a graph, where they are those of the untraced loss."""
+    def _checked(self, graph: Replay, call: Call) -> Outputs | None:
+        """What a graph gives, compared with the untraced loss.
+
+        Raises:
+            NotCaptured: If they differ; then nothing has changed.
+        """
         buffers = Buffers(self.model, self.guide)
         with keeping_random_state(), without_grads():
             values, params = graph.untraced(*call.args_with(call.tensors))
             grads = {name: tensor.grad for name, tensor in params.items()}
-        moved, state = buffers.put_back(), get_rng_state()
+        moved, state = buffers.put_back(), RandomState()
         found = graph(call)
         if found is None:
             return None
+        own = dict(zip(map(id, graph.trained), found.grads, strict=True))
         agree = (
             params.keys() == graph.params.keys()
-            and all(equal(grads[name], grad) for name, grad in graph.grads().items())
-            and all(map(equal, values, found))
+            and all(equal(grads[name], own.get(id(t))) for name, t in graph.params.items())
+            and all(map(equal, values, found.values))
             and all(map(equal, moved, buffers.tensors))
         )
         if agree:
             return found
         buffers.put_back()
-        set_rng_state(state)
-        self._refuse(
-            call, NotCaptured(f"the graph differs from the loss at call {graph.num_calls}")
-        )
-        return None
+        state.put_back()
+        raise NotCaptured(f"the graph differs from the loss at call {graph.num_calls}")
 
     def _value(self, values: list[Tensor]) -> Any:
         found = [value.item() for value in values]
@@ -212,11 +232,6 @@ class CapturedLoss:
             self.loss.check_loss(found[0])
         return found[0] if len(found) == 1 else tuple(found)
 
-    def _refuse(self, call: Call, reason: NotCaptured) -> None:
-        self._refused.add(call.form)
-        self._replays.pop(call.form, None)
-        self._note(reason)
-
-    def _note(self, reason: NotCaptured) -> None:
-        if str(reason) not in self.captures.reasons:
-            self.captures.reasons.append(str(reason))
+    def _note(self, reason: str) -> None:
+        if reason not in self.captures.reasons:
+            self.captures.reasons.append(reason)

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from torch import Tensor
-from torch._guards import TracingContext, tracing
-from torch._subclasses import FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -62,11 +60,8 @@ def graph_of(function: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) ->
         returned = function(*inputs)
         return [*returned, *(tensor for tensor, _ in looks.seen)]
 
-    # Of each result the tracer keeps the shape, by a mode that it else makes anew for each of them,
-    # which takes half of its time.
-    shapes = TracingContext(FakeTensorMode(allow_fallback_kernels=True))
     try:
-        with looks, pyro.validation_enabled(False), tracing(shapes):
+        with looks, pyro.validation_enabled(False):
             module = make_fx(outputs)(*inputs)
     except NotCaptured:
         raise

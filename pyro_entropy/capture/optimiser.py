@@ -1,7 +1,8 @@
 """One step of one `torch.optim` optimiser for all parameters of a `pyro.optim` optimiser."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import copy
+from operator import is_
 from typing import Any
 
 import torch
@@ -36,31 +37,22 @@ class OneOptimiser:
         """Takes a step for each parameter, of which the store may have several names."""
         params = list({id(param): param for param in params}.values())
         held = self.optim.optim_objs
-        if not all(param in held for param in params) or not self._can_be_one(params):
+        each = [_inner(held[param]) for param in params if param in held]
+        if len(each) < len(params) or not all(map(_goes_together, each)):
             self.optim(params)
             return
         for param in params:
             clip = self.optim.grad_clip[param]
             if clip is not None:
                 clip(param)
-        each = [_inner(held[param]) for param in params]
         self._make(params, each)
         for optimiser in self._together:
             optimiser.step()
 
-    def _can_be_one(self, params: Sequence[Tensor]) -> bool:
-        each = [_inner(self.optim.optim_objs[param]) for param in params]
-        return all(
-            type(o).__module__.startswith("torch.optim")
-            and type(o).__name__ in TOGETHER
-            and len(o.param_groups) == 1
-            for o in each
-        )
-
     def _make(self, params: list[Tensor], each: list[Optimizer]) -> None:
         options = [_options(optimiser) for optimiser in each]
         known, made_of = self._made_of
-        same = len(known) == len(params) and all(map(_is, known, params)) and made_of == options
+        same = len(known) == len(params) and all(map(is_, known, params)) and made_of == options
         states = [optimiser.state[param] for optimiser, param in zip(each, params, strict=True)]
         if same and all(self._holds(p, s) for p, s in zip(params, states, strict=True)):
             return
@@ -84,6 +76,12 @@ class OneOptimiser:
         return any(optimiser.state.get(param) is state for optimiser in self._together)
 
 
+def _goes_together(optimiser: Optimizer) -> bool:
+    kind = type(optimiser)
+    known = kind.__module__.startswith("torch.optim") and kind.__name__ in TOGETHER
+    return known and len(optimiser.param_groups) == 1
+
+
 def _fuse(optimiser: Optimizer) -> None:
     (group,) = optimiser.param_groups
     params = group["params"]
@@ -105,7 +103,3 @@ def _inner(held: Any) -> Optimizer:
 
 def _options(optimiser: Optimizer) -> dict[str, Any]:
     return {name: value for name, value in optimiser.param_groups[0].items() if name != "params"}
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other

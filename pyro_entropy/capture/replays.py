@@ -1,21 +1,28 @@
 """A graph with what it belongs to, and what a run of a model moves."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from pyro import get_param_store
-from pyro.util import get_rng_state, set_rng_state
-from torch import Tensor, nn
+from torch import Tensor
 
-from entropy_core.reach import reachable
 from pyro_entropy.capture.calls import Call, Watch
 from pyro_entropy.capture.graphs import Traced
 from pyro_entropy.capture.losses import Run
+from pyro_entropy.traces.modes import RandomState, buffers_of
 
 # A graph that stands for less than half of its calls is of no use; after so many it is known.
 MOST_MISSED = 10
+
+
+class Outputs(NamedTuple):
+    """What a graph gives: the values of a loss, and the gradients of what is trained."""
+
+    values: list[Tensor]
+    grads: list[Tensor]
 
 
 @dataclass
@@ -27,8 +34,8 @@ class Replay:
         untraced: What it was traced from, for a comparison.
         num_values: The number of values.
         params: The parameters that were read, by name.
-        trained: Those that have a gradient, in the graph's order.
-        watch: The plain values in reach.
+        trained: Those that have a gradient, each once, in the graph's order.
+        watch: What is in reach.
         fns: The model and the guide.
     """
 
@@ -43,40 +50,41 @@ class Replay:
     num_missed: int = 0
     where: list[tuple] = field(init=False)
     untrained: list[Tensor] = field(init=False)
+    # Which gradients have memory that is not theirs alone; known after the first call.
+    shared: list[int] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Notes where the parameters are, and which have no gradient."""
-        trained = {id(tensor) for tensor in self.trained}
+        trained = set(map(id, self.trained))
         self.untrained = [t for t in self.params.values() if id(t) not in trained]
         self.where = self._where()
 
-    def __call__(self, call: Call) -> list[Tensor] | None:
-        """The values; the gradients are left in the parameters.
+    def __call__(self, call: Call) -> Outputs | None:
+        """What the graph gives.
 
         Returns:
             `None` where numbers that Python takes are others; nothing has changed then.
         """
-        if not self.traced.taken:
-            with torch.no_grad():
-                found = self.traced.run(*call.tensors)
-        else:
-            before, state = Buffers(*self.fns), get_rng_state()
-            with torch.no_grad():
-                found = self.traced.run(*call.tensors)
-            taken = found[self.num_values + len(self.trained) :]
-            if [tensor.item() for tensor in taken] != self.traced.taken:
-                before.put_back()
-                set_rng_state(state)
-                self.num_missed += 1
-                return None
-        for tensor, grad in zip(self.trained, found[self.num_values :], strict=False):
-            tensor.grad = grad
-        return found[: self.num_values]
+        before = (Buffers(*self.fns), RandomState()) if self.traced.taken else ()
+        with torch.no_grad():
+            found = self.traced.run(*call.tensors)
+        end = self.num_values + len(self.trained)
+        values, grads, taken = found[: self.num_values], found[self.num_values : end], found[end:]
+        if [tensor.item() for tensor in taken] != self.traced.taken:
+            for part in before:
+                part.put_back()
+            self.num_missed += 1
+            return None
+        if self.shared is None:
+            self.shared = _shared(grads, [*values, *call.tensors, *self.params.values()])
+        for i in self.shared:
+            grads[i] = grads[i].clone(memory_format=torch.contiguous_format)
+        return Outputs(values, grads)
 
-    def grads(self) -> dict[str, Tensor | None]:
-        """The gradients that a call has left; `None` where the graph has none."""
-        untrained = set(map(id, self.untrained))
-        return {n: None if id(t) in untrained else t.grad for n, t in self.params.items()}
+    def leave(self, grads: Sequence[Tensor]) -> None:
+        """Adds gradients to those of the parameters, as `backward` does."""
+        for tensor, grad in zip(self.trained, grads, strict=True):
+            tensor.grad = grad if tensor.grad is None else tensor.grad + grad
 
     def is_missed(self) -> bool:
         """Whether most calls take other numbers than the graph was made with."""
@@ -84,7 +92,7 @@ class Replay:
 
     def why_stale(self) -> str | None:
         """What is no longer as it was when the graph was made; `None` where all is."""
-        held = get_param_store()._params
+        held = dict(get_param_store().named_parameters())
         if any(held.get(name) is not tensor for name, tensor in self.params.items()):
             return "a parameter of the store"
         if self.where != self._where():
@@ -127,9 +135,7 @@ class Buffers:
     """The buffers of nets in reach, which a run may move, as they were."""
 
     def __init__(self, *fns: Callable) -> None:
-        modules = [module for fn in fns for module in reachable(fn, nn.Module)]
-        found = {id(buffer): buffer for module in modules for buffer in module.buffers()}
-        self.tensors = list(found.values())
+        self.tensors = buffers_of(*fns)
         self.before = [buffer.clone() for buffer in self.tensors]
 
     @torch.no_grad()
@@ -152,6 +158,19 @@ def without_grads() -> Iterator[None]:
     finally:
         for tensor, grad in held:
             tensor.grad = grad
+
+
+def _shared(grads: Sequence[Tensor], others: Iterable[Tensor]) -> list[int]:
+    """Which gradients are no memory of their own, so that nothing may be written into them."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in others}
+    found = []
+    for i, grad in enumerate(grads):
+        place = grad.untyped_storage().data_ptr()
+        repeats = any(s == 0 and n > 1 for s, n in zip(grad.stride(), grad.shape, strict=True))
+        if place in known or repeats:
+            found.append(i)
+        known.add(place)
+    return found
 
 
 def equal(one: Tensor | None, other: Tensor | None) -> bool:

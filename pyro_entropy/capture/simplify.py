@@ -162,7 +162,7 @@ def _share(graph: Graph, written: set[Any]) -> None:
     """Computes once what is computed twice."""
     known: dict[Any, Node] = {}
     for node in list(graph.nodes):
-        makes = node.op == "call_function" and any(True for _ in node.all_input_nodes)
+        makes = node.op == "call_function" and node.all_input_nodes
         if node.op != "get_attr" and not (makes and node not in written and not _has_effect(node)):
             continue
         try:

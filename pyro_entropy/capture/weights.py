@@ -76,10 +76,10 @@ class CapturedWeights(CapturedLoss):
         """
         if self._latest is not None:
             graph, call = self._latest
-            values = graph(call)
-            if values is not None:
+            outputs = graph(call)
+            if outputs is not None:
                 self.captures.num_replayed += 1
-                return values[0]
+                return outputs.values[0]
         return self(dict(rows), *args, **kwargs)[0]
 
     def _weights(
@@ -89,6 +89,7 @@ class CapturedWeights(CapturedLoss):
         return bound.log_weights(*held, *args, **kwargs)
 
     def _plain(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        self._latest = None
         return self._weights(self.loss, *args, **kwargs), {}
 
     def _runs(self) -> Runs:
@@ -104,11 +105,11 @@ class CapturedWeights(CapturedLoss):
 
         return Runs(run, run)
 
-    def _graph_of(self, call: Call) -> Replay | None:
+    def _is_worth(self, call: Call) -> bool:
         entries = sum(tensor.numel() for tensor in call.tensors)
         num_chunks = max(self.num_chunks, self.num_calls[call.text])
         numbers = num_chunks * self.loss.num_particles * entries
-        return super()._graph_of(call) if numbers >= self.worth else None
+        return super()._is_worth(call) and numbers >= self.worth
 
     def _traced(self, call: Call) -> Replay:
         graph = super()._traced(call)
@@ -126,10 +127,6 @@ class CapturedWeights(CapturedLoss):
         else:
             self._latest = graph, call
         return due
-
-    def _refuse(self, call: Call, reason: NotCaptured) -> None:
-        self._latest = None
-        super()._refuse(call, reason)
 
     def _value(self, values: list[Tensor]) -> Tensor:
         return values[0]

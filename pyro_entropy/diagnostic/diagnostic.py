@@ -10,7 +10,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from entropy_core.arguments import Arguments
-from entropy_core.checks import check_number, check_positive_int
+from entropy_core.checks import check_number, check_positive_int, expected
 from entropy_core.report.report import EntropyReport
 from entropy_core.results.accumulate import Accumulator
 from entropy_core.results.explanation import is_part
@@ -21,6 +21,7 @@ from entropy_core.traces.records import TraceTerms, joined, map_arrays, summed
 from entropy_core.traces.sites import Pair
 from pyro_entropy.diagnostic.claims import Explanation
 from pyro_entropy.diagnostic.monitor import Monitor
+from pyro_entropy.distributed.merging import merged
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.enumerated import Looks
@@ -93,6 +94,7 @@ class EntropySumDiagnostic:
         explain: bool = False,
         max_particles: int | None = None,
         tolerance: float = TOLERANCE,
+        distributed: bool = False,
     ) -> EntropyReport:
         """Passes once over the data, with modules in evaluation mode.
 
@@ -105,16 +107,23 @@ class EntropySumDiagnostic:
                 `explain_residuals` does; the pass then draws as often again, with gradients.
             max_particles: How many draws the claims may take, see `explain_residuals`.
             tolerance: What counts as zero for these claims, in nats per data point.
+            distributed: Whether `batches` are the part of this rank of `torch.distributed`; the
+                report, of all parts, is then the same on every rank, and has no claims.
 
         Raises:
             ValueError: If there is no batch, a batch has NaN or infinite entries, `tolerance` is
-                not positive, or the guide lacks a latent site of the model that is not enumerated.
+                not positive, the guide lacks a latent site of the model that is not enumerated, or
+                `explain` is asked for of parts.
+            RuntimeError: If `distributed` is asked for, and there is no process group.
             NotImplementedError: If `explain` is asked for and a site of the guide has neither
                 reparameterised draws nor all its values.
         """
         check_number(tolerance, "tolerance")
+        if distributed and explain:
+            raise ValueError(expected("False for the parts of several ranks", "explain", explain))
         if not explain:
-            return self.report(self.accumulate(batches, batch_size=batch_size))
+            sums = self.accumulate(batches, batch_size=batch_size)
+            return self.report(merged(sums) if distributed else sums)
         explanation = Explanation(
             self.model,
             self.guide,

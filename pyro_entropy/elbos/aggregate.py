@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, Normal
 
+from entropy_core.across import ALONE, Across
 from entropy_core.elbos.edvae import (
     AggregateEntropy,
     check_aggregate,
@@ -19,7 +20,12 @@ from pyro_entropy.operations import OPERATIONS
 
 
 def aggregate_entropy(
-    q: Distribution, z: Tensor, num_data: int, estimator: AggregateEntropy = "minibatch"
+    q: Distribution,
+    z: Tensor,
+    num_data: int,
+    estimator: AggregateEntropy = "minibatch",
+    *,
+    across: Across = ALONE,
 ) -> Tensor:
     """The entropy `H[q(z)]` of the aggregate posterior of a data set, estimated from a batch.
 
@@ -37,6 +43,7 @@ def aggregate_entropy(
         z: A draw for each data point, of the shape of `q`.
         num_data: The size of the data set, `N`.
         estimator: One of the above.
+        across: The processes that have the other data points of the batch.
 
     Returns:
         A scalar, in nats.
@@ -50,22 +57,23 @@ def aggregate_entropy(
         >>> aggregate_entropy(q, q.loc, 2).exp().item()  # two components: 2 sqrt(2 pi)
         5.0132...
     """
-    check_aggregate(tuple(q.batch_shape), num_data, estimator)
+    check_aggregate(tuple(map(across.count, q.batch_shape)), num_data, estimator)
     if estimator == "moment":
         loc = q.mean.reshape(len(q.mean), -1)
-        return moment_entropy(_mean_covariance(q, loc), loc, OPERATIONS)
-    return mixture_entropy(pairwise_log_prob(q, z), num_data, estimator, OPERATIONS)
+        return moment_entropy(_mean_covariance(q, loc), loc, OPERATIONS, across)
+    log_prob = pairwise_log_prob(q, across.rows(z))
+    return mixture_entropy(log_prob, num_data, estimator, OPERATIONS, across)
 
 
 def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
-    """`log q(z_i | x_j)` of all pairs in a batch, of shape `(B, B)`.
+    """`log q(z_i | x_j)` of all pairs in a batch, of shape `(B, B)`; of other draws too, `(M, B)`.
 
     For a diagonal normal distribution it is a matrix product, about the mean of the batch; for any
     other the log-probabilities are broadcast.
 
     Args:
         q: `q(z|x)`, of batch shape `(B,)`.
-        z: A draw for each data point, of the shape of `q`.
+        z: Draws, of the shape of `q` but for their number.
 
     Example:
         >>> q = Normal(torch.zeros(2), torch.ones(2))
@@ -76,7 +84,8 @@ def pairwise_log_prob(q: Distribution, z: Tensor) -> Tensor:
     normal: Any = elementwise(q)
     if not belongs_to(normal, Normal):
         return q.log_prob(z.unsqueeze(1))
-    loc, scale, z = (t.expand(z.shape).reshape(len(z), -1) for t in (normal.loc, normal.scale, z))
+    shape, z = q.batch_shape + q.event_shape, z.reshape(len(z), -1)
+    loc, scale = (t.expand(shape).reshape(shape[0], -1) for t in (normal.loc, normal.scale))
     # The product loses the digits that all latents share.
     centre = loc.mean(0).detach()
     loc, z, precision = loc - centre, z - centre, scale**-2

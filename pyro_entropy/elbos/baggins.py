@@ -37,8 +37,8 @@ class BAGGINS_ELBO(TermsELBO):
     gives its mean alone. Scaling the data by `lambda` changes the bound by `-D log lambda`.
     Gradients pass through `R` and `S^2`.
 
-    The batch couples the data points: there is no loss of one data point, a run over several
-    devices has to sum the moments over them, and smaller batches make another objective.
+    The batch couples the data points: there is no loss of one data point, and smaller batches make
+    another objective; over several processes `Distributed_ELBO` has the moments of the whole batch.
 
     Args:
         information_factor: `kappa`; 1/5 on MNIST in the paper.
@@ -108,6 +108,7 @@ class BAGGINS_ELBO(TermsELBO):
     def _parts(self, pair: Pair, batch: BatchSites, observed: SiteTerms) -> BAGGINSParts:
         floating, name = self.prior == "floating", batch.prior.name
         latent = latent_rows(pair.model[name], pair.guide[name], constant=floating)
+        latent = latent._replace(across=batch.prior.across)
         site = pair.model[observed.name]
         residuals = rows(site, site.value - normal_of(site, "model").mean)
         return baggins_parts(

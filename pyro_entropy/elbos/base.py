@@ -22,6 +22,8 @@ class Capturable(ELBO, ABC):
     """An objective that can be captured as a graph, with densities in few passes over the data."""
 
     is_lean = False
+    # What puts the rows of several processes together.
+    ranks: Any = None
 
     def lean(self) -> "Capturable | str":
         """The objective in the form that is captured, or why it is not to be captured."""
@@ -39,6 +41,12 @@ class Capturable(ELBO, ABC):
     def read(self, pair: Pair) -> Pair:
         """A pair with the densities that this form has."""
         return lean_pair(pair) if self.is_lean else pair
+
+    def share(self, pair: Pair, data_plate: str | None) -> Pair:
+        """A pair whose records have the sums of the whole batch, where several processes do."""
+        if self.ranks is None:
+            return pair
+        return pair.with_records(self.ranks.whole_batch(pair.records, data_plate))
 
 
 class TermsELBO(Capturable):
@@ -137,7 +145,9 @@ class TermsELBO(Capturable):
         return 1 if self.vectorize_particles else self.num_particles
 
     def _read(self, pair: Pair, *, entropies: bool = False) -> Pair:
-        return site_terms(pair, closed_form=self.closed_form, entropies=entropies)
+        return self.share(
+            site_terms(pair, closed_form=self.closed_form, entropies=entropies), self.data_plate
+        )
 
     # The host's name for what runs a pair; its own objectives return the traces.
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Pair:

@@ -26,10 +26,11 @@ class FloatingPriorELBO(TermsELBO):
     Fyffe 2020, Sec. 4.3. The guide's variance `Sigma` must not depend on the data, and the variance
     of the model's own prior does not enter. Means are taken about those of the model's prior.
 
-    The batch couples the data points: there is no loss of one data point, a run over several
-    devices has to sum `M_B` over them, and smaller batches make another objective. The prior is the
-    best one for its own batch, so that on a small one the value is too high in expectation and
-    bounds nothing: evaluate with the moments of the data set (`vae.fit_floating_prior`).
+    The batch couples the data points: there is no loss of one data point, and smaller batches make
+    another objective; over several processes `Distributed_ELBO` has `M_B` of the whole batch. The
+    prior is the best one for its own batch, so that on a small one the value is too high in
+    expectation and bounds nothing: evaluate with the moments of the data set
+    (`vae.fit_floating_prior`).
 
     Args:
         num_particles: The number of draws from the guide.
@@ -65,7 +66,8 @@ class FloatingPriorELBO(TermsELBO):
         return floating_terms(batch, latent, prior_term, self.full_covariance, OPERATIONS)
 
     def _latent(self, pair: Pair, site: SiteTerms) -> LatentRows:
-        return latent_rows(pair.model[site.name], pair.guide[site.name], constant=True)
+        latent = latent_rows(pair.model[site.name], pair.guide[site.name], constant=True)
+        return latent._replace(across=site.across)
 
 
 class BILBO_ELBO(FloatingPriorELBO):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entropy_core.across import ALONE, Across
 from entropy_core.checks import expected
 from entropy_core.elbos import edvae
 from entropy_core.elbos.edvae import (
@@ -120,13 +121,14 @@ class EDVAE_ELBO(TermsELBO):
     def _estimates(self, batch: BatchSites, pair: Pair) -> tuple[Tensor, Tensor]:
         """The mutual information, and the entropy of the aggregate posterior."""
         site = pair.guide[batch.encoder.name]
+        across = batch.encoder.across
         entropy = aggregate_entropy(
-            site.fn, site.value, batch.plate.full_size, self.aggregate_entropy
+            site.fn, site.value, batch.plate.full_size, self.aggregate_entropy, across=across
         )
         if pair.positive is None:
             return entropy - batch.per_datum([batch.encoder]), entropy
         positive = pair.positive[batch.encoder.name].value
-        return info_nce(site.value, positive, self.temperature), entropy
+        return info_nce(site.value, positive, self.temperature, across=across), entropy
 
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Pair:
         pair = super()._get_trace(model, guide, args, kwargs)
@@ -145,7 +147,9 @@ class EDVAE_ELBO(TermsELBO):
         return args[0] + self.positives * torch.randn_like(args[0]), *args[1:]
 
 
-def info_nce(z: Tensor, positive: Tensor, temperature: float = 1.0) -> Tensor:
+def info_nce(
+    z: Tensor, positive: Tensor, temperature: float = 1.0, *, across: Across = ALONE
+) -> Tensor:
     """`log B - L_InfoNCE`, which bounds the mutual information from below in expectation.
 
     van den Oord et al. 2018, Eq. 4, with the critic `z_i . z_k^+ / temperature`.
@@ -154,6 +158,7 @@ def info_nce(z: Tensor, positive: Tensor, temperature: float = 1.0) -> Tensor:
         z: Draws of `q(z|x_i)`, of shape `(B, ...)`.
         positive: Draws of `q(z|x_i^+)`, of the same shape.
         temperature: The divisor of the critic.
+        across: The processes that have the other data points of the batch.
 
     Returns:
         A scalar, in nats; at most `log B`.
@@ -163,4 +168,4 @@ def info_nce(z: Tensor, positive: Tensor, temperature: float = 1.0) -> Tensor:
         >>> info_nce(z, z).item()  # log 2
         0.6931...
     """
-    return edvae.info_nce(z, positive, temperature, OPERATIONS)
+    return edvae.info_nce(z, positive, temperature, OPERATIONS, across)

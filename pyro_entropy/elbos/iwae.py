@@ -109,7 +109,7 @@ class IWAE_ELBO(Capturable):
         self._guess_plates(model, guide, args, kwargs)
         chunks = list(self._chunks(model, guide, args, kwargs))
         values = torch.cat([chunk.values for chunk in chunks])
-        loss = -chunks[0].scale * log_mean_exp(values).sum()
+        loss = -chunks[0].total(log_mean_exp(values))
         if self.gradient == "plain":
             return loss
         normalised = torch.softmax(values, 0).detach().split(self.chunk_size)
@@ -120,8 +120,8 @@ class IWAE_ELBO(Capturable):
     @torch.no_grad()
     def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> float:
         """The value of `differentiable_loss`."""
-        values, scale = self._values(model, guide, args, kwargs)
-        loss = -scale * log_mean_exp(values).sum()
+        values, first = self._values(model, guide, args, kwargs)
+        loss = -first.total(log_mean_exp(values))
         warn_if_nan(loss, "loss")
         return loss.item()
 
@@ -138,14 +138,14 @@ class IWAE_ELBO(Capturable):
         # The weights of all particles come first, and then the same draws again with gradients.
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices), torch.no_grad():
-            values, scale = self._values(model, guide, args, kwargs)
+            values, first = self._values(model, guide, args, kwargs)
         normalised = torch.softmax(values, 0).split(self.chunk_size)
         chunks = self._chunks(model, guide, args, kwargs)
         for chunk, weights in zip(chunks, normalised, strict=True):
             surrogate = self._surrogate(chunk, weights)
             if surrogate.requires_grad:
                 surrogate.backward(retain_graph=self.retain_graph)
-        loss = -scale * log_mean_exp(values).sum()
+        loss = -first.total(log_mean_exp(values))
         warn_if_nan(loss, "loss")
         return loss.item()
 
@@ -156,13 +156,10 @@ class IWAE_ELBO(Capturable):
         Raises:
             ValueError: As `differentiable_loss` does.
         """
-        values, _ = self._values(model, guide, args, kwargs)
+        values, first = self._values(model, guide, args, kwargs)
         weights = torch.softmax(values, 0)
-        return IWAETerms(
-            log_mean_exp(values).mean(),
-            values.mean(),
-            (1 / weights.square().sum(0)).mean(),
-        )
+        rows = log_mean_exp(values), values.mean(0), 1 / weights.square().sum(0)
+        return IWAETerms(*(first.across.average(row.mean(), len(row)) for row in rows))
 
     @torch.no_grad()
     def log_weights(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Tensor:
@@ -175,18 +172,18 @@ class IWAE_ELBO(Capturable):
 
     def _values(
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
-    ) -> tuple[Tensor, Any]:
+    ) -> tuple[Tensor, "LogWeights"]:
         self._guess_plates(model, guide, args, kwargs)
-        chunks = [(c.values, c.scale) for c in self._chunks(model, guide, args, kwargs)]
+        chunks = [(c.values, c.weights) for c in self._chunks(model, guide, args, kwargs)]
         return torch.cat([values for values, _ in chunks]), chunks[0][1]
 
     def _surrogate(self, chunk: "_Chunk", weights: Tensor) -> Tensor:
         """What has the gradient of the loss, from normalised weights of shape `(K, B)`."""
         if self.gradient == "plain":
-            return -chunk.scale * (weights * chunk.values).sum()
+            return -chunk.total(weights * chunk.values)
         # The guide's parameters see the draws alone, and the density only as its argument moves.
         paths = path_gradient(chunk.values, weights, chunk.held, self.gradient)
-        return -chunk.scale * ((weights * chunk.weights.model).sum() + paths)
+        return -chunk.total((weights * chunk.weights.model).sum() + paths)
 
     def _guess_plates(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
         if self.vectorize_particles and self.max_plate_nesting == float("inf"):
@@ -198,7 +195,11 @@ class IWAE_ELBO(Capturable):
         def trace(model: Callable, guide: Callable, values: Values | None = None) -> Pair:
             return self._get_trace(model, guide, args, kwargs, values)
 
-        if not can_be_vectorised(model, guide, trace, self._log_weights, self.max_plate_nesting):
+        fine = can_be_vectorised(model, guide, trace, self._log_weights, self.max_plate_nesting)
+        if self.ranks is not None:
+            # What one rank has found out, all go by.
+            fine = all(self.ranks.gather(int(fine)))
+        if not fine:
             warn(
                 "two particles at once have other log-weights than one by one, or none: they are "
                 "drawn one by one, as `vectorize_particles=False` asks for",
@@ -223,7 +224,7 @@ class IWAE_ELBO(Capturable):
                 held = held_draws(drawn.sites)
                 values = {**drawn.rows, **{h.site.name: h.site.holding(h.leaf) for h in held}}
             traced = self._get_trace(fns[0], fns[1], args, kwargs, values)
-            weights = self._log_weights(traced)
+            weights = self._log_weights(traced, shared=True)
             yield _Chunk(torch.atleast_2d(weights.values), weights, held)
             # All particles see the same subsample.
             rows = traced.rows
@@ -242,8 +243,10 @@ class IWAE_ELBO(Capturable):
         check_reparameterised(pair.guide)
         return self.read(pair)
 
-    def _log_weights(self, pair: Pair) -> LogWeights:
+    def _log_weights(self, pair: Pair, *, shared: bool = False) -> LogWeights:
         pair = site_terms(pair, closed_form=False, entropies=False)
+        if shared:
+            pair = self.share(pair, self.data_plate)
         return log_weights(pair.records, self.data_plate)
 
 
@@ -252,9 +255,8 @@ class _Chunk(NamedTuple):
     weights: LogWeights
     held: list[HeldDraw]
 
-    @property
-    def scale(self) -> Any:
-        return self.weights.scale
+    def total(self, values: Tensor) -> Tensor:
+        return self.weights.total(values)
 
 
 def log_mean_exp(values: Tensor) -> Tensor:

@@ -134,7 +134,9 @@ class Profiled_ELBO(TermsELBO):
             q = _normal_or_none(pair.guide[record.name]) if mean_field else None
             deviations = rows(site, (site.value if q is None else q.mean) - loc)
             spread = None if q is None else _mean_spread(site, q, form)
-            found[record.name] = optimal_variance(deviations, spread, form, record.name, OPERATIONS)
+            found[record.name] = optimal_variance(
+                deviations, spread, form, record.name, OPERATIONS, record.across
+            )
         return found
 
     def _profiled(self, pair: Pair, moments: Moments) -> list[SiteTerms]:

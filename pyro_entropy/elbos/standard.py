@@ -134,6 +134,8 @@ class Standard_ELBO(TermsELBO):
 
     def _floored_kl(self, pair: Pair) -> Tensor:
         plate = need_data_plate(pair.records, self.data_plate)
-        latents, untreated = latent_terms(pair, plate)
+        # Of several processes, each has the rows of its own plate.
+        plates = (p for site in pair.model.values() for p in site.plates if p.name == plate.name)
+        latents, untreated = latent_terms(pair, next(plates))
         check_free_bits(pair.records, untreated)
         return floored_kl(pair.records, latents, plate, self.free_bits, OPERATIONS)

@@ -167,6 +167,9 @@ def _cross_entropy(q: Any, p: Any, value: Tensor) -> Tensor | None:
     # For a Delta the draw is the exact expectation, and log_density is the guide's, not a KL's.
     if isinstance(elementwise(q), dist.Delta) or overrides_density(q) or overrides_density(p):
         return None
+    if isinstance(q, td.Normal) and isinstance(p, td.Normal):
+        # In one sum: a logarithm in the divergence would cancel that of the entropy.
+        return p.log_prob(q.loc) - 0.5 * (q.scale / p.scale).square()
     if isinstance(q, dist.MultivariateNormal) and isinstance(elementwise(p), dist.Normal):
         # The host has no divergence of a full from a diagonal normal distribution, and none is
         # needed: beside the mean only the variances of `q` count.

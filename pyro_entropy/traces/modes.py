@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from pyro.util import get_rng_state, set_rng_state
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from entropy_core.reach import reachable
@@ -56,13 +56,30 @@ def _evaluating(*fns: Callable) -> Iterator[None]:
             part.training = True
 
 
+class RandomState:
+    """The generators as they are."""
+
+    def __init__(self) -> None:
+        self.state = get_rng_state()
+        self.on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def put_back(self) -> None:
+        """Makes the generators what they were."""
+        set_rng_state(self.state)
+        torch.cuda.set_rng_state_all(self.on_devices)
+
+
 @contextmanager
 def keeping_random_state() -> Iterator[None]:
     """Leaves the generators as they were, so that what follows draws as it would without a look."""
-    state = get_rng_state()
-    on_devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    state = RandomState()
     try:
         yield
     finally:
-        set_rng_state(state)
-        torch.cuda.set_rng_state_all(on_devices)
+        state.put_back()
+
+
+def buffers_of(*fns: Callable) -> list[Tensor]:
+    """The buffers of nets that a model or guide has in its reach, each once."""
+    modules = (module for fn in fns for module in reachable(fn, nn.Module))
+    return list({id(b): b for module in modules for b in module.buffers()}.values())

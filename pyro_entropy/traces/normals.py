@@ -82,11 +82,10 @@ def lean_pair(pair: Pair) -> Pair:
 def _lean_site(site: Site) -> Site:
     leaf: Any
     leaf, layers = unwrap(site.fn)
-    normal = type(leaf).__name__ == "Normal" and isinstance(leaf, Normal)
     # A wrapper that is no `to_event` has its own way with values and shapes.
     plain = all(layer.mask is None and not layer.batch_shape for layer in layers)
     args = site.message["args"] or site.message["kwargs"]
-    if not normal or not plain or args or not isinstance(site.value, Tensor):
+    if not belongs_to(leaf, Normal) or not plain or args or not isinstance(site.value, Tensor):
         return site
     shape = torch.broadcast_shapes(leaf.loc.shape, site.value.shape)
     if leaf.loc.shape != shape:

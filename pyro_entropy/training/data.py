@@ -10,6 +10,7 @@ from torch import Tensor
 
 from entropy_core.arguments import Arguments, even_sizes, leaves_of_batch, map_leaves
 from entropy_core.checks import expected
+from pyro_entropy.distributed.ranks import Ranks
 
 WHAT = "a torch.Tensor, or NumPy array, a tuple or dictionary with some, or batches that have a"
 
@@ -31,10 +32,13 @@ class Data:
         transform: What is done to each batch.
         device: Where batches are brought that do not lie in tensors with all the data; `None`
             leaves them where they are.
+        ranks: The processes that train together. Each has all rows, in the order of the first, and
+            takes its own of each batch; batches that come as they are, are those of one rank.
 
     Raises:
         TypeError: If the data have none of these forms.
-        ValueError: If there are no rows, or arrays have different numbers of them.
+        ValueError: If there are no rows, arrays have different numbers of them, or a batch has none
+            for some rank.
     """
 
     def __init__(
@@ -44,10 +48,16 @@ class Data:
         *,
         transform: Callable | None = None,
         device: torch.device | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.data, self.batch_size = data, batch_size
-        self.transform, self.device = transform, device
+        self.transform, self.device, self.ranks = transform, device, ranks
         self.num_rows = self._count_rows()
+        if ranks is not None and self.num_rows is not None:
+            smallest = min(even_sizes(self.num_rows, batch_size))
+            if smallest < ranks.num:
+                what = f"at least one data point in each batch for each of {ranks.num} ranks"
+                raise ValueError(expected(what, "data", smallest))
 
     def epoch(self, epoch: int) -> Iterator[Any]:
         """The batches of an epoch, in random order where the data have rows."""
@@ -57,8 +67,10 @@ class Data:
         arrays = [leaf for leaf in leaves_of_batch(self.data) if self._has_rows(leaf)]
         device = arrays[0].device if isinstance(arrays[0], Tensor) else None
         order = torch.randperm(self.num_rows, device=device)
+        if self.ranks is not None:
+            order = self.ranks.of_first(order)
         for rows in order.split(even_sizes(self.num_rows, self.batch_size)):
-            yield self._take(rows)
+            yield self._take(rows if self.ranks is None else rows[self.ranks.part(len(rows))])
 
     def in_order(self, batch_size: int = LOOK_SIZE) -> "InOrder":
         """The batches in their order, again and again."""
@@ -69,8 +81,10 @@ class Data:
         if self.num_rows is None:
             yield from map(self._ready, self._iterable(0))
             return
-        for start in range(0, self.num_rows, batch_size):
-            yield self._take(slice(start, start + batch_size))
+        rows = range(self.num_rows)
+        own = rows if self.ranks is None else rows[self.ranks.part(self.num_rows)]
+        for start in range(own.start, own.stop, batch_size):
+            yield self._take(slice(start, min(start + batch_size, own.stop)))
 
     def _take(self, rows: Any) -> Any:
         def take(leaf: Any) -> Any:

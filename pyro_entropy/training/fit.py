@@ -26,6 +26,7 @@ from entropy_core.training.stopping import Rule, Stopped, TheoremStop, rules_of
 from pyro_entropy.capture.captured import CapturedLoss, Captures
 from pyro_entropy.diagnostic.claims import explain_residuals
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
+from pyro_entropy.distributed.elbo import Distributed_ELBO
 from pyro_entropy.elbos.standard import Standard_ELBO
 from pyro_entropy.traces.batches import check_observations
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
@@ -100,7 +101,11 @@ def fit(
             dictionary with some, the arguments of model and guide, which are shuffled alike;
             batches of these that can be gone through again, such as a `DataLoader`; or a function
             of the epoch, counted from 1, that makes such batches, and those to look at for 0.
-        loss: The objective; the default is `Standard_ELBO()`.
+        loss: The objective; the default is `Standard_ELBO()`. With a `Distributed_ELBO` the ranks
+            of `torch.distributed` train together: each is given the same data and takes its rows of
+            each batch (batches that come as they are, are one rank's part, as many on each), and
+            weights, losses and looks are those of all. It goes without `closed_form_variances`,
+            `certify`, `checkpoints` and `TheoremStop`.
         optim: The optimiser; the default is Adam with learning rate 1e-3. It may be a scheduler,
             such as `pyro.optim.ExponentialLR`. `pyro.optim.ReduceLROnPlateau` is given the held-out
             loss at each look where there are held-out data, and the mean loss of the epoch
@@ -132,12 +137,12 @@ def fit(
     Raises:
         TypeError: If `data` have none of these forms, or `kl_weight` is no function.
         ValueError: If `data` are empty, not finite or outside the support of their distribution, a
-            number is no positive integer, `loss` takes no `kl_weight`, Pyro's param store holds
-            other tensors under the names of the parameters, or a file of `checkpoints` is damaged
-            or of another training.
+            number is no positive integer, `loss` takes no `kl_weight`, or not what is asked for
+            beside it, Pyro's param store holds other tensors under the names of the parameters, or
+            a file of `checkpoints` is damaged or of another training.
         NotFiniteLoss: If a loss is NaN or infinite: a FloatingPointError. The modules then have the
-            last weights with a finite loss, and with more than 100,000 numbers those of up to 16
-            steps before.
+            last weights with a finite loss; with 100,000 numbers or more, those of up to 16 steps
+            before.
         Interrupted: If the training is interrupted, as with Ctrl-C: a KeyboardInterrupt.
 
     Example:
@@ -156,13 +161,27 @@ def fit(
     folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
     check_annealing(kl_weight, loss)
+    ranks = None
+    if isinstance(loss, Distributed_ELBO):
+        ranks = loss.ranks
+        _check_together(
+            stop=[rule for rule in rules if isinstance(rule, TheoremStop)],
+            checkpoints=folder,
+            closed_form_variances=closed_form_variances,
+            certify=certify,
+        )
     with keeping_random_state():
         device = _device_of(model, guide)
-        source = Data(data, batch_size, transform=transform, device=device)
-        held_out = None if validation is None else Data(validation, LOOK_SIZE, device=device)
+        source = Data(data, batch_size, transform=transform, device=device, ranks=ranks)
+        held_out = None
+        if validation is not None:
+            held_out = Data(validation, LOOK_SIZE, device=device, ranks=ranks)
         first = first_batch(source)
         check_param_store(model, guide, *first.args, **first.kwargs)
         num_data = check_observations(model, guide, source.in_order(batch_size), batch_size)
+        if isinstance(loss, Distributed_ELBO):
+            num_data = sum(loss.ranks.gather(num_data))
+            loss.make_alike(model, guide, *first.args, **first.kwargs)
         if held_out is not None:
             check_observations(model, guide, held_out.in_order(), batch_size)
     diagnostic = diagnostic or EntropySumDiagnostic(model, guide, objective=loss)
@@ -184,13 +203,14 @@ def fit(
         steps,
         num_epochs=num_epochs,
         diagnose_every=diagnose_every,
-        progress_bar=progress_bar,
+        progress_bar=progress_bar and not (ranks and ranks.rank),
         rules=rules,
         callbacks=callbacks,
         checkpoints=folder,
     )
     with keeping_random_state():
-        report = diagnostic.run(source.in_order()).with_history(course.history)
+        report = diagnostic.run(source.in_order(), distributed=ranks is not None)
+        report = report.with_history(course.history)
         certified = None
         if certify:
             certified = certificate.certify(
@@ -235,6 +255,13 @@ def _claims_for(
         tolerance=theorem.tol,
         data_plate=data_plate,
     )
+
+
+def _check_together(**given: Any) -> None:
+    """Refuses what several ranks do not do together."""
+    for name, value in given.items():
+        if value:
+            raise ValueError(expected("none with a Distributed_ELBO", name, repr(value)))
 
 
 def _device_of(model: Callable, guide: Callable) -> torch.device | None:

@@ -156,11 +156,12 @@ class Steps(BaseSteps):
     def look(self, epoch: int) -> tuple[Look, EntropyReport]:
         """Looks at the present weights; training goes on as without it."""
         with keeping_random_state():
-            report = self.glance.run(self.data.in_order())
+            together = {"distributed": self.data.ranks is not None}
+            report = self.glance.run(self.data.in_order(), **together)
             elbo, error = map(float, report.summary().loc["ELBO"])
             validation = np.nan
             if self.validation is not None:
-                validation = self.glance.run(self.validation.in_order())["elbo"]
+                validation = self.glance.run(self.validation.in_order(), **together)["elbo"]
             claims = {}
             if self.claims is not None:
                 found = self.claims()
@@ -258,7 +259,8 @@ class Steps(BaseSteps):
         self.since_kept = 0
         for name in new:
             self.good[name], self.trained[name] = params[name].detach().clone(), params[name]
-        torch._foreach_copy_([self.good[name] for name in params], list(params.values()))
+        for name, tensor in params.items():
+            self.good[name].copy_(tensor)
 
     def _bad_site(self, batch: Arguments) -> str | None:
         """The first site that is not finite, at fresh draws."""
@@ -286,7 +288,8 @@ class Steps(BaseSteps):
                 records = site_terms(trace_pair(svi.model, svi.guide, *batch)).records
             plate = find_data_plate(records, self.glance.data_plate)
             self.sizes[form] = plate.full_size if plate else batch.num_data
-        return self.sizes[form]
+        size, ranks = self.sizes[form], self.data.ranks
+        return size if ranks is None else sum(ranks.gather(size))
 
 
 def _is_finite(*values: Any) -> bool:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 # A folder imports only from folders of earlier steps: between those of one step there are none.
 STEPS = {
     "entropy_core": [
-        ["arguments", "checks", "files", "operations", "reach"],
+        ["across", "arguments", "checks", "files", "operations", "reach"],
         ["traces", "theory", "entropies", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],
@@ -19,12 +19,12 @@ STEPS = {
     ],
 }
 SIDE = [
-    ["compiled", "params", "nets", "operations"],
+    ["compiled", "layouts", "params", "nets", "operations"],
     ["distributions", "priors", "encoders"],
     ["entropies", "decoders"],
     ["traces", "vaes"],
     ["elbos"],
-    ["capture"],
+    ["capture", "distributed"],
     ["diagnostic", "evaluation"],
     ["training"],
 ]

@@ -22,24 +22,30 @@ CAPTURE = (
 
 # Parameters live in the modules in Pyro and in a dictionary of their own in NumPyro.
 # NumPyro has no categorical distribution of one-hot vectors, and its particles need no plate.
-# Its trainings with several seeds run at once.
+# Its trainings with several seeds run at once, and the steps of an epoch as a loop.
 ONLY_FILES = {
     "numpyro": {
         "compiled.py",
+        "layouts.py",
         "params.py",
         "distributions/one_hot.py",
         "training/at_once.py",
+        "training/loops.py",
     },
     "pyro": {
         "elbos/particles.py",
         # JAX compiles what Pyro runs in Python.
         *(f"capture/{name}.py" for name in ("__init__", *CAPTURE)),
+        # JAX's arrays know of the other devices.
+        *(f"distributed/{name}.py" for name in ("__init__", "alike", "elbo", "merging", "ranks")),
     },
 }
 
 # NumPyro hands over random keys and parameters, which Pyro keeps in global state and in modules.
-# Schedules of optax count steps by themselves.
+# Schedules of optax count steps by themselves. JAX's arrays know of the other devices.
 HOST_ARGUMENTS = {
+    "across",
+    "distributed",
     "rng_key",
     "params",
     "init_params",
@@ -57,6 +63,7 @@ HOST_NAMES = {
         "Capturable.differentiable_loss",
         "Capturable.lean",
         "Capturable.read",
+        "Capturable.share",
         "BAGGINS_ELBO.check_loss",
         "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
         "ContinuousBernoulli.rsample",  # `sample` in NumPyro
@@ -84,6 +91,9 @@ HOST_NAMES = {
         "leaves_of",
         "common_shape",  # jax.numpy has a fast one
         "keeping_random_state",  # NumPyro's keys are arguments
+        "RandomState",
+        "RandomState.put_back",
+        "buffers_of",  # NumPyro's nets hold none
         "run_pair",  # NumPyro computes densities where they are asked for
         "holding",  # what is held goes with the parameters in NumPyro
         "SeedsResult",  # of each training by itself
@@ -125,6 +135,10 @@ HOST_NAMES = {
         "as_floats",
         "Data.arrays",  # steps are compiled
         "Data.of_one_size",
+        "Data.orders",
+        "Steps.several",
+        "scale_of",  # what XLA computes twice
+        "first_not_finite",  # a private method in Pyro
         "Data.ready",
         "Steps.size_of",
         "begin",  # Pyro has the first weights in modules
@@ -271,8 +285,8 @@ def test_the_same_public_names():
     import numpyro_entropy
     import pyro_entropy
 
-    captured = {"CapturedLoss", "CapturedSVI", "Captures"}
-    shared = [name for name in pyro_entropy.__all__ if name not in captured]
+    own = {"CapturedLoss", "CapturedSVI", "Captures", "Distributed_ELBO"}
+    shared = [name for name in pyro_entropy.__all__ if name not in own]
     assert shared == numpyro_entropy.__all__
 
 

@@ -10,8 +10,9 @@ import numpyro_entropy
 import pyro_entropy
 from entropy_core.vaes.conversion import vae1_to_vae2, vae2_to_vae1
 from numpyro_entropy.params import to_weights
-from tests.parity.noise import NumPyroNoise, PyroNoise
+from tests.parity.noise import NumPyroNoise
 from tests.support.helpers import HIDDEN, IDENTITY, B, D, H, data, random_weights
+from tests.support.pyro_noise import PyroNoise
 
 NOISE = {"z": np.random.default_rng(1).standard_normal((B, H))}
 NETS = {

@@ -10,9 +10,9 @@ from numpyro.handlers import seed, substitute, trace
 import numpyro_entropy
 import pyro_entropy
 from numpyro_entropy.params import to_weights
-from tests.parity.noise import PyroNoise
 from tests.support.cases import CASES, observations
 from tests.support.helpers import PARITY, B, mostly, random_weights
+from tests.support.pyro_noise import PyroNoise
 
 KEY = jax.random.key(0)
 NUM_PARTICLES = 4

@@ -9,9 +9,10 @@ import torch
 import numpyro_entropy
 import pyro_entropy
 from numpyro_entropy.params import to_weights
-from tests.parity.noise import NumPyroNoise, PyroNoise
+from tests.parity.noise import NumPyroNoise
 from tests.support.cases import CASES
 from tests.support.helpers import PARITY, B, H, data, random_weights
+from tests.support.pyro_noise import PyroNoise
 
 NOISE = {"z": np.random.default_rng(1).standard_normal((B, H))}
 OPTIONS = [{"kl_weight": 0.3}, {"free_bits": 0.5}, {"kl_weight": 0.3, "free_bits": 0.5}]

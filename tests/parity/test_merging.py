@@ -10,9 +10,10 @@ import torch
 
 import numpyro_entropy
 import pyro_entropy
-from tests.parity.noise import NumPyroNoise, PyroNoise
+from tests.parity.noise import NumPyroNoise
 from tests.support.helpers import IDENTITY, STANDARD_ERRORS, D, H, mostly
 from tests.support.objectives import NumPyroSide, PyroSide
+from tests.support.pyro_noise import PyroNoise
 
 N = 24
 RNG = np.random.default_rng(0)

@@ -7,7 +7,8 @@ from scipy.stats import multivariate_normal
 from entropy_core.elbos.edvae import EDVAEWeights
 from tests.support.cases import observations
 from tests.support.helpers import IDENTITY, PARITY, B, D, H, mostly
-from tests.support.objectives import NOISE, OBJECTIVES, SIDES
+from tests.support.objective_table import NOISE, OBJECTIVES
+from tests.support.objectives import SIDES
 
 X = observations("real")
 # The formulas are the core's, and the twins have the same values and gradients.

@@ -11,9 +11,10 @@ import numpyro_entropy
 import pyro_entropy
 from entropy_core.vaes.weights import load_weights
 from numpyro_entropy.params import to_weights
-from tests.parity.noise import NumPyroNoise, PyroNoise
+from tests.parity.noise import NumPyroNoise
 from tests.support.cases import CASES, VARIANTS, observations
 from tests.support.helpers import PARITY, STANDARD_ERRORS, B, H, mostly, random_weights
+from tests.support.pyro_noise import PyroNoise
 
 # The variants, and the parts whose formulas are the library's own.
 SOME = VARIANTS.keys() | {

@@ -6,9 +6,8 @@ from arviz_stats.base import array_stats
 from numpy.testing import assert_allclose
 from scipy.special import logsumexp
 
-from entropy_core.elbos.pareto import tail_length
 from entropy_core.evaluation.bits import bits_per_dim
-from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
+from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes, tail_length
 from tests.support.conjugate import LOG_EVIDENCE, SCALE, SHIFT, SLOPE, N, X, weight_variance
 
 RNG = np.random.default_rng(0)

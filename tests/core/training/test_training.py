@@ -1,11 +1,13 @@
 """The loop around epochs: what it records, shows, refuses and lets through."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from entropy_core.traces.records import LatentTerms, Plate
-from entropy_core.training import linear_annealing
+from entropy_core.training import Callback, linear_annealing
 from entropy_core.training.epochs import BaseSteps, train
 from entropy_core.training.history import COUNTS, HISTORY, History
 from entropy_core.training.interrupts import Interrupted, NotFiniteLoss
@@ -74,6 +76,40 @@ def test_the_history_has_a_row_every_so_many_epochs_and_for_the_last(num_epochs,
         for name, column in zip(COUNTS, ("active", "collapsed"), strict=True):
             assert row[name].item() == report.latents()[column].sum()
             assert row[name].dtype.kind == "i"
+
+
+class Several(Steps):
+    """Steps that are taken together, but for two at most."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.chunks = []
+
+    def several(self, batches, step, most):
+        self.chunks.append((step, most))
+        return list(islice(batches, 2))
+
+
+def test_steps_are_taken_together_but_where_a_callback_looks_at_each():
+    class Look(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def step(self, progress):
+            self.seen.append((progress.step, progress.loss))
+
+    losses, look = [[1.0, 2.0, 3.0], [4.0, 5.0]], Look()
+    options = {"num_epochs": 2, "diagnose_every": 1, "progress_bar": False}
+    together, alone = (Several(losses, reports().__next__) for _ in range(2))
+    course, progress = train(together, **options)
+    # The last call of each epoch finds no batch left.
+    assert together.chunks == [(0, None), (2, None), (3, None), (3, None), (5, None)]
+    assert (progress.step, progress.epoch, progress.loss) == (5, 2, 5.0)
+    assert_array_equal(course.losses, [1, 2, 3, 4, 5])
+    assert_array_equal(course.history["loss"], [2, 4.5])
+    assert_array_equal(train(alone, callbacks=[look], **options)[0].losses, course.losses)
+    assert look.seen == [(n, n) for n in range(1, 6)]
+    assert not alone.chunks
 
 
 def test_epochs_may_have_different_lengths_and_losses_any_float_type():

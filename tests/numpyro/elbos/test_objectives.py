@@ -24,7 +24,8 @@ from numpyro_entropy import (
 )
 from tests.support.cases import observations
 from tests.support.helpers import HIDDEN, IDENTITY, B, D, H, mostly
-from tests.support.objectives import OBJECTIVES, NumPyroSide
+from tests.support.objective_table import OBJECTIVES
+from tests.support.objectives import NumPyroSide
 
 X = jnp.asarray(observations("real"))
 KEY = random.key(0)

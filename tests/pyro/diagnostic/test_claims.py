@@ -16,10 +16,10 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 import pyro_entropy
 from pyro_entropy import EntropySumDiagnostic, Standard_ELBO
 from pyro_entropy.diagnostic.claims import explain_residuals
-from tests.parity.noise import PyroNoise
 from tests.pyro.models import crossed_model
 from tests.support.cases import CASES, observations
 from tests.support.helpers import IDENTITY, STANDARD_ERRORS, mostly
+from tests.support.pyro_noise import PyroNoise
 from tests.support.stationary import minimise
 
 N, D, H = 120, 3, 2

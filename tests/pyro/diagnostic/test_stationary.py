@@ -7,8 +7,8 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import pyro_entropy
 from pyro_entropy.diagnostic.claims import explain_residuals
-from tests.parity.noise import PyroNoise
 from tests.support.helpers import mostly
+from tests.support.pyro_noise import PyroNoise
 from tests.support.stationary import CASES, HOLDS, NO_CLAIM, NOISE, NUM, minimise, observations
 
 

@@ -10,10 +10,10 @@ import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from pyro_entropy import EntropySumDiagnostic, Standard_ELBO, explain_residuals
-from tests.parity.noise import PyroNoise
 from tests.support import claim_models
 from tests.support.claim_models import CASES, MEASURED, H, N, check_verdicts, data, initial
 from tests.support.helpers import mostly
+from tests.support.pyro_noise import PyroNoise
 from tests.support.stationary import minimise
 
 HOST = SimpleNamespace(

@@ -20,10 +20,11 @@ from pyro_entropy import (
     Profiled_ELBO,
     SigmaVAE,
 )
-from tests.parity.noise import PyroNoise
 from tests.support.cases import observations
 from tests.support.helpers import HIDDEN, IDENTITY, B, D, H, mostly
-from tests.support.objectives import OBJECTIVES, PyroSide
+from tests.support.objective_table import OBJECTIVES
+from tests.support.objectives import PyroSide
+from tests.support.pyro_noise import PyroNoise
 
 X = torch.tensor(observations("real"))
 TABLE = pytest.mark.parametrize("name", OBJECTIVES)

@@ -11,7 +11,6 @@ from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoGuideList, A
 
 from pyro_entropy import VAE1, EntropySumDiagnostic, LinearVAE, Standard_ELBO
 from pyro_entropy.traces.sites import sample_sites
-from tests.parity.noise import PyroNoise
 from tests.pyro.models import USER_MODELS
 from tests.support.helpers import (
     HIDDEN,
@@ -24,6 +23,7 @@ from tests.support.helpers import (
     normal_entropy,
     random_weights,
 )
+from tests.support.pyro_noise import PyroNoise
 from tests.support.user_models import ENTROPIES, PARTICLES
 
 X = torch.tensor(data())
