@@ -253,9 +253,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     packages = ("torch", "pyro-ppl", "jax", "numpyro")
     lines = [
-        "Likelihoods and the diagnostic, float32: python benchmarks/evaluation_time.py",
+        "Likelihoods and the diagnostic, float32: python benchmarks/evaluation_time.py "
+        f"--turns {args.turns} --widths {' '.join(args.widths)}",
         f"{', '.join(f'{name} {version(name)}' for name in packages)}, Python "
-        f"{platform.python_version()}; CPU, one thread of torch; {args.turns} turns",
+        f"{platform.python_version()}; CPU, one thread of torch",
         "",
         f"  {'':<24}{'seconds':>9}{'ratio':>8}  (quartiles)",
     ]

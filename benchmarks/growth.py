@@ -189,9 +189,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     packages = ("torch", "pyro-ppl", "jax", "numpyro")
     base = Setting()
     lines = [
-        "The growth of a training step's time, float32, Adam: python benchmarks/growth.py",
+        "The growth of a training step's time, float32, Adam: python benchmarks/growth.py "
+        f"--turns {args.turns}",
         f"{', '.join(f'{name} {version(name)}' for name in packages)}, Python "
-        f"{platform.python_version()}; CPU, one thread of torch; {args.turns} turns",
+        f"{platform.python_version()}; CPU, one thread of torch",
         f"Else N = {base.data}, VAE-1 {base.dim}-{HIDDEN[0]}-{base.latent}, batch {base.batch};",
         "draws are those of the importance weighted bound, sites a chain's of one dimension each.",
         "",
