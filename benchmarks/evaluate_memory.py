@@ -140,8 +140,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "of its own, which makes a batch when it is asked for. Peaks of resident memory in MiB:",
         "with everything imported and one batch done, and at the end. The seconds include JAX's",
         "compilation.",
-        f"python benchmarks/evaluate_memory.py --images {' '.join(map(str, args.images))} --particles "
-        f"{' '.join(map(str, args.particles))}; Python {platform.python_version()},",
+        f"python benchmarks/evaluate_memory.py --images {' '.join(map(str, args.images))} "
+        f"--particles {' '.join(map(str, args.particles))}; Python {platform.python_version()},",
         f"{', '.join(f'{name} {version(name)}' for name in packages)}; CPU.",
         "",
         f"{'task':10} {'backend':8} {'images':>7} {'draws':>6} {'before':>8} {'peak':>8} "

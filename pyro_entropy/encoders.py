@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from entropy_core.checks import check_positive, check_positive_int, expected
+from pyro_entropy.nets.mlp import apply_net
 
 
 class NormalEncoder(nn.Module):
@@ -32,7 +33,7 @@ class NormalEncoder(nn.Module):
         Raises:
             ValueError: If the net's output has an odd last dimension.
         """
-        out = self.net(x)
+        out = apply_net(self.net, x)
         if out.shape[-1] % 2:
             raise ValueError(expected("an output of shape (..., 2 H)", "net", tuple(out.shape)))
         loc, log_variance = out.chunk(2, dim=-1)
@@ -67,7 +68,7 @@ class LinearNormalEncoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch data_dim"]) -> Distribution:
         """`q(z|x)`, of event shape `(H,)`."""
-        return dist.Normal(self.net(x), torch.exp(0.5 * self.log_variance)).to_event(1)
+        return dist.Normal(apply_net(self.net, x), torch.exp(0.5 * self.log_variance)).to_event(1)
 
 
 class FullNormalEncoder(nn.Module):
@@ -108,7 +109,7 @@ class FullNormalEncoder(nn.Module):
         Raises:
             ValueError: If the net's output has another last dimension than `H (H + 3) / 2`.
         """
-        out, h = self.net(x), self.latent_dim
+        out, h = apply_net(self.net, x), self.latent_dim
         if out.shape[-1] != h * (h + 3) // 2:
             what = f"an output of shape (..., {h * (h + 3) // 2})"
             raise ValueError(expected(what, "net", tuple(out.shape)))
@@ -155,7 +156,7 @@ class ConstantNormalEncoder(nn.Module):
         Raises:
             ValueError: If there are variances, but not one for each of the net's outputs.
         """
-        loc = self.net(x)
+        loc = apply_net(self.net, x)
         if self.scale.shape not in ((), loc.shape[-1:]):
             what = f"one variance or {loc.shape[-1]}"
             raise ValueError(expected(what, "variance", tuple(self.scale.shape)))

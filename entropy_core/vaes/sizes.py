@@ -43,6 +43,16 @@ def check_activation(activation: str, known: Iterable[str]) -> None:
         raise ValueError(expected(f"one of {sorted(known)}", "activation", activation))
 
 
+def check_compute_dtype(dtype: object) -> None:
+    """Refuses types to compute in whose range is not that of float32: gradients need scales there.
+
+    Raises:
+        ValueError: If `dtype` is neither `None` nor a bfloat16, be it torch's, JAX's or NumPy's.
+    """
+    if dtype is not None and "bfloat16" not in str(dtype):
+        raise ValueError(expected("bfloat16 or None", "compute_dtype", dtype))
+
+
 def check_halvings(
     image: tuple[int, ...], channels: Sequence[int], name: str
 ) -> tuple[int, int, int]:

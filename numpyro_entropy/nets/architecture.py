@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 
 from flax import linen as nn
 
-from entropy_core.vaes.sizes import Sizes
+from entropy_core.vaes.sizes import Sizes, check_compute_dtype
 from numpyro_entropy.nets.conv import ConvNet, DeconvNet
 from numpyro_entropy.nets.mlp import MLP, DenseBlock
 
@@ -17,6 +17,7 @@ class NetOptions(TypedDict, total=False):
     hidden: Sequence[int]
     activation: str
     dtype: Any
+    compute_dtype: Any
 
 
 class Nets(Sizes):
@@ -31,6 +32,8 @@ class Nets(Sizes):
             are the same, reversed.
         activation: The name of the non-linearity, see `ACTIVATIONS`.
         dtype: The float type of the weights; the default is JAX's.
+        compute_dtype: `jnp.bfloat16` lets the layers compute in it; the weights, the distributions
+            and the sums that losses are made of keep their type.
 
     Raises:
         ValueError: If a size is no positive integer, images cannot be halved that often, or a name
@@ -53,14 +56,23 @@ class Nets(Sizes):
         hidden: Sequence[int] = (200,),
         activation: str = "relu",
         dtype: Any = None,
+        compute_dtype: Any = None,
     ) -> None:
         super().__init__(data_dim, latent_dim, net, hidden, activation)
-        self.dtype = dtype
+        check_compute_dtype(compute_dtype)
+        self.dtype, self.compute_dtype = dtype, compute_dtype
 
     def encoder(self, out_dim: int) -> nn.Module:
         """A net from data to `out_dim` parameters of `q(z|x)`."""
         net = {"mlp": MLP, "dense_block": DenseBlock, "conv": ConvNet}[self.net]
-        return net(self.data_shape, out_dim, self.hidden, self.activation, dtype=self.dtype)
+        return net(
+            self.data_shape,
+            out_dim,
+            self.hidden,
+            self.activation,
+            dtype=self.dtype,
+            compute_dtype=self.compute_dtype,
+        )
 
     def decoder(self, heads: int = 1, *, unit_columns: bool = False) -> nn.Module:
         """A net from latents to `heads` parameters of `p(x|z)` for each observed variable.
@@ -77,4 +89,5 @@ class Nets(Sizes):
             self.activation,
             unit_columns=unit_columns,
             dtype=self.dtype,
+            compute_dtype=self.compute_dtype,
         )

@@ -10,7 +10,12 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from entropy_core.checks import check_shape
-from entropy_core.vaes.sizes import check_activation, check_halvings, check_input
+from entropy_core.vaes.sizes import (
+    check_activation,
+    check_compute_dtype,
+    check_halvings,
+    check_input,
+)
 from numpyro_entropy.nets.mlp import ACTIVATIONS, KERNEL_INIT, AnyArray, UnitNormLinear
 
 
@@ -25,6 +30,7 @@ class ConvNet(nn.Module):
         hidden: The channels after each convolution.
         activation: The name of the point-wise non-linearity, a key of `ACTIVATIONS`.
         dtype: The float type of the weights; the default is JAX's.
+        compute_dtype: `jnp.bfloat16` lets the layers compute in it (`dtype` of Linen's modules).
 
     Raises:
         ValueError: If a size is no positive integer, height or width cannot be halved that often,
@@ -42,6 +48,7 @@ class ConvNet(nn.Module):
     hidden: Sequence[int] = (32, 64)
     activation: str = "relu"
     dtype: Any = field(default=None, kw_only=True)
+    compute_dtype: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks the sizes and the activation."""
@@ -49,12 +56,13 @@ class ConvNet(nn.Module):
         check_halvings(check_shape(self.in_dim, "in_dim"), hidden, "in_dim")
         check_shape(self.out_dim, "out_dim")
         check_activation(self.activation, ACTIVATIONS)
+        check_compute_dtype(self.compute_dtype)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, "*batch_and_in"]) -> Float[Array, "*batch_and_out"]:
         """Maps `(*batch, C, height, width)` to `(*batch, *out_dim)`."""
-        param_dtype = self.dtype or jnp.result_type(float)
+        dtypes = {"param_dtype": self.dtype or jnp.result_type(float), "dtype": self.compute_dtype}
         check_input(x.shape, check_shape(self.in_dim, "in_dim"))
         out_shape = check_shape(self.out_dim, "out_dim")
         # Linen's convolutions have the channels last.
@@ -66,7 +74,7 @@ class ConvNet(nn.Module):
                 strides=2,
                 padding=1,
                 kernel_init=KERNEL_INIT,
-                param_dtype=param_dtype,
+                **dtypes,
                 name=f"layer_{i}",
             )
             out = ACTIVATIONS[self.activation](conv(out))
@@ -74,7 +82,7 @@ class ConvNet(nn.Module):
         last = nn.Dense(
             math.prod(out_shape),
             kernel_init=KERNEL_INIT,
-            param_dtype=param_dtype,
+            **dtypes,
             name=f"layer_{len(self.hidden)}",
         )
         return last(out).reshape(*x.shape[:-3], *out_shape)
@@ -93,6 +101,7 @@ class DeconvNet(nn.Module):
         unit_columns: Whether the columns of the first weight have unit length, see
             `UnitNormLinear`.
         dtype: The float type of the weights; the default is JAX's.
+        compute_dtype: `jnp.bfloat16` lets the layers compute in it (`dtype` of Linen's modules).
 
     Raises:
         ValueError: If a size is no positive integer, height or width cannot be halved that often,
@@ -111,29 +120,29 @@ class DeconvNet(nn.Module):
     activation: str = "relu"
     unit_columns: bool = field(default=False, kw_only=True)
     dtype: Any = field(default=None, kw_only=True)
+    compute_dtype: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks the sizes and the activation."""
         self._small_shape()
         check_shape(self.in_dim, "in_dim")
         check_activation(self.activation, ACTIVATIONS)
+        check_compute_dtype(self.compute_dtype)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, "*batch_and_in"]) -> Float[Array, "*batch_and_out"]:
         """Maps `(*batch, *in_dim)` to `(*batch, C, height, width)`."""
-        param_dtype = self.dtype or jnp.result_type(float)
+        dtypes = {"param_dtype": self.dtype or jnp.result_type(float), "dtype": self.compute_dtype}
         in_shape, small_shape = check_shape(self.in_dim, "in_dim"), self._small_shape()
         check_input(x.shape, in_shape)
         batch_shape = x.shape[: x.ndim - len(in_shape)]
         sizes = math.prod(in_shape), math.prod(small_shape)
         out = jnp.reshape(x, (*batch_shape, sizes[0]))
         if self.unit_columns:
-            out = UnitNormLinear(*sizes, param_dtype, name="layer_0")(out)
+            out = UnitNormLinear(*sizes, **dtypes, name="layer_0")(out)
         else:
-            out = nn.Dense(
-                sizes[1], kernel_init=KERNEL_INIT, param_dtype=param_dtype, name="layer_0"
-            )(out)
+            out = nn.Dense(sizes[1], kernel_init=KERNEL_INIT, **dtypes, name="layer_0")(out)
         # Linen's convolutions have the channels last.
         out = jnp.moveaxis(out.reshape(-1, *small_shape), 1, -1)
         for i, size in enumerate((*self.hidden[1:], self.out_dim[0]), start=1):
@@ -144,7 +153,7 @@ class DeconvNet(nn.Module):
                 padding="SAME",
                 transpose_kernel=True,
                 kernel_init=KERNEL_INIT,
-                param_dtype=param_dtype,
+                **dtypes,
                 name=f"layer_{i}",
             )
             out = conv(ACTIVATIONS[self.activation](out))

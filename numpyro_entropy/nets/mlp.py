@@ -13,11 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import nnx
+from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 from numpyro.contrib.module import eqx_module, flax_module, nnx_module
 
 from entropy_core.checks import check_shape, expected
-from entropy_core.vaes.sizes import check_activation, check_hidden, check_input
+from entropy_core.vaes.sizes import (
+    check_activation,
+    check_compute_dtype,
+    check_hidden,
+    check_input,
+)
 
 # NumPyro's users hand over NumPy's arrays as often as JAX's.
 AnyArray = Array | np.ndarray
@@ -62,6 +68,7 @@ class UnitNormLinear(nn.Module):
     in_features: int
     out_features: int
     param_dtype: Any = None
+    dtype: Any = None
 
     @nn.compact
     def __call__(self, input: Float[AnyArray, "*batch in_dim"]) -> Float[Array, "*batch out_dim"]:
@@ -70,7 +77,9 @@ class UnitNormLinear(nn.Module):
         shape = (self.in_features, self.out_features)
         kernel = self.param("kernel", KERNEL_INIT, shape, dtype)
         bias = self.param("bias", nn.initializers.zeros, shape[1:], dtype)
-        return jnp.asarray(input) @ (kernel / jnp.linalg.norm(kernel, axis=1, keepdims=True)) + bias
+        weight = kernel / jnp.linalg.norm(kernel, axis=1, keepdims=True)
+        input, weight, bias = promote_dtype(input, weight, bias, dtype=self.dtype)
+        return input @ weight + bias
 
 
 class MLP(nn.Module):
@@ -86,6 +95,7 @@ class MLP(nn.Module):
         unit_columns: Whether the columns of the first weight have unit length, see
             `UnitNormLinear`.
         dtype: The float type of the weights; the default is JAX's.
+        compute_dtype: `jnp.bfloat16` lets the layers compute in it (`dtype` of Linen's modules).
 
     Raises:
         ValueError: If a size is no positive integer, or the activation is not known.
@@ -103,6 +113,7 @@ class MLP(nn.Module):
     activation: str = "relu"
     unit_columns: bool = field(default=False, kw_only=True)
     dtype: Any = field(default=None, kw_only=True)
+    compute_dtype: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks the sizes and the activation."""
@@ -110,13 +121,14 @@ class MLP(nn.Module):
         check_shape(self.out_dim, "out_dim")
         check_hidden(self.hidden)
         check_activation(self.activation, ACTIVATIONS)
+        check_compute_dtype(self.compute_dtype)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: Float[AnyArray, "*batch_and_in"]) -> Float[Array, "*batch_and_out"]:
         """Maps `(*batch, *in_dim)` to `(*batch, *out_dim)`."""
         # Linen's own default is float32 even where JAX's is not.
-        param_dtype = self.dtype or jnp.result_type(float)
+        dtypes = {"param_dtype": self.dtype or jnp.result_type(float), "dtype": self.compute_dtype}
         in_shape = check_shape(self.in_dim, "in_dim")
         out_shape = check_shape(self.out_dim, "out_dim")
         check_input(x.shape, in_shape)
@@ -127,11 +139,9 @@ class MLP(nn.Module):
                 features.append(ACTIVATIONS[self.activation](out))
                 out = self._joined(features)
             if self.unit_columns and i == 0:
-                out = UnitNormLinear(out.shape[-1], size, param_dtype, name="layer_0")(out)
+                out = UnitNormLinear(out.shape[-1], size, **dtypes, name="layer_0")(out)
             else:
-                out = nn.Dense(
-                    size, kernel_init=KERNEL_INIT, param_dtype=param_dtype, name=f"layer_{i}"
-                )(out)
+                out = nn.Dense(size, kernel_init=KERNEL_INIT, **dtypes, name=f"layer_{i}")(out)
         return out.reshape(*batch_shape, *out_shape)
 
     def _joined(self, features: list[Array]) -> Array:
@@ -175,6 +185,9 @@ def evaluating_nets() -> Iterator[None]:
 def apply_net(name: str, net: Any, x: AnyArray, *, batch_ndim: int) -> Array:
     """Calls a net inside a model or guide, with the parameters of the site `name`.
 
+    Its output comes in no type of fewer bits than the input's: neither draws nor densities nor
+    their sums should be computed with the eight bits of a net that computes in bfloat16.
+
     Args:
         name: The name of the net's site.
         net: A module of Linen, NNX or Equinox; the last two are initialised already.
@@ -185,6 +198,11 @@ def apply_net(name: str, net: Any, x: AnyArray, *, batch_ndim: int) -> Array:
     Raises:
         TypeError: If `net` is no such module.
     """
+    out = _apply(name, net, jnp.asarray(x), batch_ndim)
+    return out.astype(jnp.promote_types(out.dtype, jnp.result_type(x)))
+
+
+def _apply(name: str, net: Any, x: Array, batch_ndim: int) -> Array:
     if isinstance(net, nn.Module):
         return flax_module(name, net, x)(x)
     if isinstance(net, nnx.Module):
@@ -199,6 +217,6 @@ def apply_net(name: str, net: Any, x: AnyArray, *, batch_ndim: int) -> Array:
         fn = eqx_module(name, equinox.nn.inference_mode(net) if _evaluating.get() else net)
         for _ in range(batch_ndim):
             fn = jax.vmap(fn)
-        return fn(jnp.asarray(x))
+        return fn(x)
     what = "a module of Linen, NNX or Equinox"
     raise TypeError(expected(what, name, type(net).__name__))

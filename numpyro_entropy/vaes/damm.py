@@ -27,7 +27,7 @@ class VAE0(VAE):
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
         variance: The constant `sigma^2`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Raises:
         ValueError: If `variance` is not positive, and as `Nets` does.
@@ -65,7 +65,7 @@ class VAE1(VAE):
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> import jax
@@ -139,7 +139,7 @@ class VAE2(VAE):
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> import jax
@@ -178,7 +178,7 @@ class VAE3(VAE):
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
         initial_log_variance: What is added to the net's `log sigma^2`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> import jax

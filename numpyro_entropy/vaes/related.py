@@ -24,7 +24,7 @@ class SigmaVAE(VAE):
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> import jax
@@ -61,7 +61,7 @@ class BernoulliVAE(VAE):
     Args:
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> import jax
@@ -96,7 +96,7 @@ class ConstantVarianceVAE(VAE):
         encoder_variance: The diagonal of `Sigma`: one number, or one for each latent.
         full_covariance: Whether `S^2` has all second moments, see `FloatingNormalPrior`.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Raises:
         ValueError: If a variance is not positive, and as `Nets` does.
@@ -142,7 +142,7 @@ class EDVAE(VAE):
             the paper takes `MixturePrior.from_samples(samples, num_components)`.
         num_components: The number of components of the default prior.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> import jax

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from entropy_core.checks import expected
+from pyro_entropy.nets.mlp import apply_net
 
 
 class Decoder(nn.Module):
@@ -39,7 +40,7 @@ class Decoder(nn.Module):
         Raises:
             ValueError: If the net's output does not come apart into the parameters.
         """
-        out, dim = self.net(z), z.ndim - 1
+        out, dim = apply_net(self.net, z), z.ndim - 1
         if out.ndim <= dim or out.shape[dim] % self.heads:
             what = f"an output of shape (..., {'D' if self.heads == 1 else f'{self.heads} D'})"
             raise ValueError(expected(what, "net", tuple(out.shape)))

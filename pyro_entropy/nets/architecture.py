@@ -6,7 +6,7 @@ from typing import TypedDict
 import torch
 from torch import nn
 
-from entropy_core.vaes.sizes import Sizes
+from entropy_core.vaes.sizes import Sizes, check_compute_dtype
 from pyro_entropy.nets.conv import ConvNet, DeconvNet
 from pyro_entropy.nets.mlp import MLP, DenseBlock
 
@@ -18,6 +18,7 @@ class NetOptions(TypedDict, total=False):
     hidden: Sequence[int]
     activation: str
     dtype: torch.dtype | None
+    compute_dtype: torch.dtype | None
 
 
 class Nets(Sizes):
@@ -32,6 +33,8 @@ class Nets(Sizes):
             are the same, reversed.
         activation: The name of the non-linearity, see `ACTIVATIONS`.
         dtype: The float type of the weights; the default is torch's.
+        compute_dtype: `torch.bfloat16` lets the layers compute in it, as `torch.autocast` does; the
+            weights, the distributions and the sums that losses are made of keep their type.
 
     Raises:
         ValueError: If a size is no positive integer, images cannot be halved that often, or a name
@@ -51,14 +54,23 @@ class Nets(Sizes):
         hidden: Sequence[int] = (200,),
         activation: str = "relu",
         dtype: torch.dtype | None = None,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(data_dim, latent_dim, net, hidden, activation)
-        self.dtype = dtype
+        check_compute_dtype(compute_dtype)
+        self.dtype, self.compute_dtype = dtype, compute_dtype
 
     def encoder(self, out_dim: int) -> nn.Module:
         """A net from data to `out_dim` parameters of `q(z|x)`."""
         net = {"mlp": MLP, "dense_block": DenseBlock, "conv": ConvNet}[self.net]
-        return net(self.data_shape, out_dim, self.hidden, self.activation, dtype=self.dtype)
+        return net(
+            self.data_shape,
+            out_dim,
+            self.hidden,
+            self.activation,
+            dtype=self.dtype,
+            compute_dtype=self.compute_dtype,
+        )
 
     def decoder(self, heads: int = 1, *, unit_columns: bool = False) -> nn.Module:
         """A net from latents to `heads` parameters of `p(x|z)` for each observed variable.
@@ -75,4 +87,5 @@ class Nets(Sizes):
             self.activation,
             unit_columns=unit_columns,
             dtype=self.dtype,
+            compute_dtype=self.compute_dtype,
         )

@@ -8,8 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from entropy_core.checks import check_shape
-from entropy_core.vaes.sizes import check_activation, check_halvings, check_input
-from pyro_entropy.nets.mlp import ACTIVATIONS, UnitNormLinear
+from entropy_core.vaes.sizes import (
+    check_activation,
+    check_compute_dtype,
+    check_halvings,
+    check_input,
+)
+from pyro_entropy.nets.mlp import ACTIVATIONS, UnitNormLinear, computing_in
 
 
 class ConvNet(nn.Module):
@@ -23,6 +28,7 @@ class ConvNet(nn.Module):
         hidden: The channels after each convolution.
         activation: The name of the point-wise non-linearity, a key of `ACTIVATIONS`.
         dtype: The float type of the weights; the default is torch's.
+        compute_dtype: `torch.bfloat16` lets the layers compute in it, as `torch.autocast` does.
 
     Raises:
         ValueError: If a size is no positive integer, height or width cannot be halved that often,
@@ -41,13 +47,15 @@ class ConvNet(nn.Module):
         activation: str = "relu",
         *,
         dtype: torch.dtype | None = None,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = check_shape(in_dim, "in_dim")
         self.out_shape = check_shape(out_dim, "out_dim")
         small = check_halvings(self.in_shape, check_shape(hidden, "hidden"), "in_dim")
         check_activation(activation, ACTIVATIONS)
-        self.activation = activation
+        check_compute_dtype(compute_dtype)
+        self.activation, self.compute_dtype = activation, compute_dtype
         channels = [self.in_shape[0], *hidden]
         for i, size in enumerate(hidden):
             conv = nn.Conv2d(channels[i], size, 4, stride=2, padding=1, dtype=dtype)
@@ -60,9 +68,11 @@ class ConvNet(nn.Module):
         check_input(x.shape, self.in_shape)
         *convolutions, last = self.children()
         out = x.reshape(-1, *self.in_shape)
-        for layer in convolutions:
-            out = ACTIVATIONS[self.activation](layer(out))
-        return last(out.flatten(1)).reshape(*x.shape[:-3], *self.out_shape)
+        with computing_in(self.compute_dtype, x):
+            for layer in convolutions:
+                out = ACTIVATIONS[self.activation](layer(out))
+            out = last(out.flatten(1))
+        return out.reshape(*x.shape[:-3], *self.out_shape)
 
 
 class DeconvNet(nn.Module):
@@ -78,6 +88,7 @@ class DeconvNet(nn.Module):
         unit_columns: Whether the columns of the first weight have unit length, see
             `UnitNormLinear`.
         dtype: The float type of the weights; the default is torch's.
+        compute_dtype: `torch.bfloat16` lets the layers compute in it, as `torch.autocast` does.
 
     Raises:
         ValueError: If a size is no positive integer, height or width cannot be halved that often,
@@ -97,6 +108,7 @@ class DeconvNet(nn.Module):
         *,
         unit_columns: bool = False,
         dtype: torch.dtype | None = None,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = check_shape(in_dim, "in_dim")
@@ -104,7 +116,8 @@ class DeconvNet(nn.Module):
         hidden = check_shape(hidden, "hidden")
         self.small_shape = check_halvings(self.out_shape, hidden[::-1], "out_dim")
         check_activation(activation, ACTIVATIONS)
-        self.activation = activation
+        check_compute_dtype(compute_dtype)
+        self.activation, self.compute_dtype = activation, compute_dtype
         linear = UnitNormLinear if unit_columns else nn.Linear
         first = linear(math.prod(self.in_shape), math.prod(self.small_shape), dtype=dtype)
         self.add_module("layer_0", first)
@@ -117,8 +130,9 @@ class DeconvNet(nn.Module):
         """Maps `(*batch, *in_dim)` to `(*batch, C, height, width)`."""
         check_input(x.shape, self.in_shape)
         first, *convolutions = self.children()
-        out = first(x.flatten(-len(self.in_shape)))
-        batch_shape, out = out.shape[:-1], out.reshape(-1, *self.small_shape)
-        for layer in convolutions:
-            out = layer(ACTIVATIONS[self.activation](out))
+        with computing_in(self.compute_dtype, x):
+            out = first(x.flatten(-len(self.in_shape)))
+            batch_shape, out = out.shape[:-1], out.reshape(-1, *self.small_shape)
+            for layer in convolutions:
+                out = layer(ACTIVATIONS[self.activation](out))
         return out.reshape(*batch_shape, *self.out_shape)

@@ -2,13 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from entropy_core.checks import check_shape
-from entropy_core.vaes.sizes import check_activation, check_hidden, check_input
+from entropy_core.vaes.sizes import (
+    check_activation,
+    check_compute_dtype,
+    check_hidden,
+    check_input,
+)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": nn.functional.elu,
@@ -19,6 +26,21 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": nn.functional.softplus,
     "tanh": torch.tanh,
 }
+
+
+def computing_in(dtype: torch.dtype | None, x: Tensor) -> AbstractContextManager[Any]:
+    """Where `torch.autocast` lets layers compute in a type of fewer bits; nothing for `None`."""
+    return nullcontext() if dtype is None else torch.autocast(x.device.type, dtype)
+
+
+def apply_net(net: nn.Module, x: Tensor) -> Tensor:
+    """What a net makes of its input, in no type of fewer bits than that.
+
+    Under `torch.autocast` the last layer's output has eight bits, with which neither draws nor
+    densities nor their sums should be computed.
+    """
+    out = net(x)
+    return out.to(torch.promote_types(out.dtype, x.dtype))
 
 
 class UnitNormLinear(nn.Linear):
@@ -56,6 +78,7 @@ class MLP(nn.Module):
         unit_columns: Whether the columns of the first weight have unit length, see
             `UnitNormLinear`.
         dtype: The float type of the weights; the default is torch's.
+        compute_dtype: `torch.bfloat16` lets the layers compute in it, as `torch.autocast` does.
 
     Raises:
         ValueError: If a size is no positive integer, or the activation is not known.
@@ -74,13 +97,15 @@ class MLP(nn.Module):
         *,
         unit_columns: bool = False,
         dtype: torch.dtype | None = None,
+        compute_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.in_shape = check_shape(in_dim, "in_dim")
         self.out_shape = check_shape(out_dim, "out_dim")
         hidden = check_hidden(hidden)
         check_activation(activation, ACTIVATIONS)
-        self.activation = activation
+        check_compute_dtype(compute_dtype)
+        self.activation, self.compute_dtype = activation, compute_dtype
         for i, size in enumerate((*hidden, math.prod(self.out_shape))):
             fan_in = self._fan_in(hidden[:i]) if i else math.prod(self.in_shape)
             linear = UnitNormLinear if unit_columns and i == 0 else nn.Linear
@@ -90,10 +115,11 @@ class MLP(nn.Module):
         """Maps `(*batch, *in_dim)` to `(*batch, *out_dim)`."""
         check_input(x.shape, self.in_shape)
         first, *rest = self.children()
-        out, features = first(x.flatten(-len(self.in_shape))), []
-        for layer in rest:
-            features.append(ACTIVATIONS[self.activation](out))
-            out = layer(self._joined(features))
+        with computing_in(self.compute_dtype, x):
+            out, features = first(x.flatten(-len(self.in_shape))), []
+            for layer in rest:
+                features.append(ACTIVATIONS[self.activation](out))
+                out = layer(self._joined(features))
         return out.unflatten(-1, self.out_shape)
 
     def _fan_in(self, sizes: Sequence[int]) -> int:

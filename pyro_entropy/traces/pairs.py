@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyro
+import torch
 from pyro import poutine
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine import Trace
@@ -62,12 +63,22 @@ def trace_pair(
     """
     if values:
         model, guide = holding(model, values), holding(guide, values)
+    _forget_casts()
     with ONE_AT_A_TIME, _Rows() as seen:
         model_trace, guide_trace = get_importance_trace(
             "flat", max_plate_nesting, model, guide, args, kwargs or {}
         )
     pair = _pair_of(model_trace, guide_trace, seen.rows)
     return replace(pair, drawing_rows=frozenset(seen.drawing))
+
+
+def _forget_casts() -> None:
+    """Lets `torch.autocast` around a loop see what parameters have become.
+
+    It casts each of them once, until its outermost block ends: steps would go on with the weights
+    of the first one.
+    """
+    torch.clear_autocast_cache()
 
 
 def pair_of(model_trace: Trace, guide_trace: Trace) -> Pair:
@@ -138,6 +149,7 @@ def check_reparameterised(guide: Mapping[str, Site]) -> None:
 def reading_params() -> Iterator[dict[str, Tensor]]:
     """Collects the unconstrained parameters that runs inside read from Pyro's store, by name."""
     found: dict[str, Tensor] = {}
+    _forget_casts()
     with poutine.trace(param_only=True) as capture:
         yield found
     nodes: dict[str, Any] = capture.trace.nodes

@@ -25,7 +25,7 @@ class SigmaVAE(VAE):
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> vae = SigmaVAE(4, 2, hidden=(16,))
@@ -60,7 +60,7 @@ class BernoulliVAE(VAE):
     Args:
         data_dim: The number of observed variables, `D`, or the shape of one data point.
         latent_dim: The number of latent variables, `H`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> vae = BernoulliVAE(4, 2, hidden=(16,))
@@ -93,7 +93,7 @@ class ConstantVarianceVAE(VAE):
         encoder_variance: The diagonal of `Sigma`: one number, or one for each latent.
         full_covariance: Whether `S^2` has all second moments, see `FloatingNormalPrior`.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Raises:
         ValueError: If a variance is not positive, and as `Nets` does.
@@ -137,7 +137,7 @@ class EDVAE(VAE):
             the paper takes `MixturePrior.from_samples(samples, num_components)`.
         num_components: The number of components of the default prior.
         initial_log_variance: Where `log sigma^2` starts, see `NormalDecoder`.
-        options: `net`, `hidden`, `activation` and `dtype`, see `Nets`.
+        options: `net`, `hidden`, `activation`, `dtype` and `compute_dtype`, see `Nets`.
 
     Example:
         >>> vae = EDVAE(4, 2, num_components=3, hidden=(16,))

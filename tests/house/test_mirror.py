@@ -65,6 +65,7 @@ HOST_NAMES = {
         "Capturable.read",
         "Capturable.share",
         "BAGGINS_ELBO.check_loss",
+        "computing_in",  # a layer of Linen is told
         "ContinuousBernoulli.expand",  # NumPyro's distributions are expanded from outside
         "ContinuousBernoulli.rsample",  # `sample` in NumPyro
         "Discretized.expand",
@@ -125,7 +126,6 @@ HOST_NAMES = {
         "UnitGrid.eq",  # the host's interface of a constraint
         "UnitGrid.feasible_like",
         "UnitGrid.tree_flatten",
-        "apply_net",
         "evaluating_nets",  # torch's modules have modes of their own
         "one_state",  # torch's modules keep theirs
         "pair_shapes",  # Pyro's modules know their parameters
@@ -155,6 +155,7 @@ HOST_NAMES = {
 
 # Signatures that differ for a reason.
 HOST_SIGNATURES = {
+    "apply_net",  # torch's modules hold their parameters
     # Pyro's multinomial densities take the number of trials from the value.
     "clear_state",  # an optimiser of torch holds its state, one of JAX is given it
     "closed_entropy",
