@@ -85,6 +85,7 @@ class EntropySumDiagnostic:
         self.data_plate = data_plate
         self.thresholds = thresholds
         self.objective = objective
+        self._looks = Looks(model, guide)
 
     def run(
         self,
@@ -187,7 +188,11 @@ class EntropySumDiagnostic:
     def _accumulate(
         self, batches: Tensor | Iterable, batch_size: int, also: Callable[[Arguments], None] | None
     ) -> Accumulator:
-        sums, looks = Accumulator(self.thresholds.kl_epsilon), Looks(self.model, self.guide)
+        sums = Accumulator(self.thresholds.kl_epsilon)
+        if self._looks.pair != (self.model, self.guide):
+            self._looks = Looks(self.model, self.guide)
+        # They know from earlier passes if anything asks for enumeration.
+        looks = self._looks
         with evaluating(self.model, self.guide):
             for call in arguments_of(batches, batch_size):
                 looks.start(*call)

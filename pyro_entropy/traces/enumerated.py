@@ -72,7 +72,7 @@ class Looks:
     """
 
     def __init__(self, model: Callable, guide: Callable) -> None:
-        self._plain = model, guide
+        self.pair = model, guide
         self._drawn: tuple[Callable, Callable, int | float] | None = None
         self._forms: set[tuple] = set()
 
@@ -83,7 +83,7 @@ class Looks:
         # Where nothing has asked so far, batches of the same form will hardly ask; if one does, the
         # first look at it tells.
         if form not in self._forms or self._drawn is None or self._drawn[2] != NO_LIMIT:
-            self._drawn = enumerating(*self._plain, args, kwargs)
+            self._drawn = enumerating(*self.pair, args, kwargs)
         self._forms.add(form)
 
     @property
@@ -98,7 +98,7 @@ class Looks:
         model, guide, nesting = self._drawn
         pair = trace_pair(model, guide, self._args, self._kwargs, max_plate_nesting=nesting)
         if nesting == NO_LIMIT and any(site.wants_enumeration for site in _all_sites(pair)):
-            self._drawn = enumerating(*self._plain, self._args, self._kwargs)
+            self._drawn = enumerating(*self.pair, self._args, self._kwargs)
             return self.look()
         return pair
 
