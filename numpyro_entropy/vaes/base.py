@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from numpyro.handlers import block, substitute
 from entropy_core.checks import check_positive_int, check_shape, expected
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.vaes import weights as weights_file
+from entropy_core.vaes.constructor import made_again, metadata_of, remember_arguments
 from entropy_core.vaes.mixture import check_moments
 from numpyro_entropy.nets.mlp import AnyArray, evaluating_nets
 from numpyro_entropy.params import (
@@ -61,6 +63,11 @@ class VAE:
     encoder: Part
     decoder: Part
     data_shape: tuple[int, ...] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Variants know what they were made with, so that a file of their weights says it."""
+        super().__init_subclass__(**kwargs)
+        remember_arguments(cls, lambda dtype: jnp.dtype(dtype).name)
 
     def __post_init__(self) -> None:
         """Checks the data's shape, and that a VampPrior is of the same encoder."""
@@ -204,10 +211,12 @@ class VAE:
     def save_weights(self, params: Params, path: str | os.PathLike[str]) -> None:
         """Writes the weights as safetensors, in the layout that both backends read.
 
+        With the arguments of the variant's constructor, for `load`.
+
         Raises:
             ValueError: If `params` are not complete.
         """
-        metadata = {"variant": type(self).__name__, "data_shape": str(self.data_shape)}
+        metadata = metadata_of(self, self.data_shape)
         weights_file.save_weights(path, self.get_weights(params), metadata)
 
     def load_weights(self, path: str | os.PathLike[str]) -> Params:
@@ -218,6 +227,32 @@ class VAE:
             ValueError: If the weights are not those of this VAE.
         """
         return self.set_weights(weights_file.load_weights(path)[0])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> tuple["VAE", Params]:
+        """A VAE with the weights that either backend has saved, made as the saved one was.
+
+        `VAE.load` makes the variant that the file names, `VAE1.load` a `VAE1`.
+
+        Returns:
+            The VAE and its parameters.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is of another variant, or of a VAE made of parts: make that one
+                again, and `load_weights`.
+
+        Example:
+            >>> from numpyro_entropy import VAE1
+            >>> vae, path = VAE1(4, 2, hidden=(16,)), getfixture("tmp_path") / "vae.safetensors"
+            >>> vae.save_weights(vae.init(random.key(0)), path)
+            >>> vae, params = VAE.load(path)
+            >>> vae.generate(random.key(1), params, 5).shape
+            (5, 4)
+        """
+        weights, metadata = weights_file.load_weights(path)
+        vae = made_again(cls, metadata, path, jnp.dtype)
+        return vae, vae.set_weights(weights)
 
     def _call(self, part: Part, params: Params, *args: AnyArray) -> dist.Distribution:
         with ONE_AT_A_TIME, evaluating_nets():

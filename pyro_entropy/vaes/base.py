@@ -16,6 +16,7 @@ from torch.distributions import Distribution
 
 from entropy_core.checks import check_positive_int, check_shape, expected
 from entropy_core.vaes import weights as weights_file
+from entropy_core.vaes.constructor import made_again, metadata_of, remember_arguments
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.priors.mixtures import check_vamp_prior
 from pyro_entropy.priors.normal import FloatingNormalPrior
@@ -45,6 +46,11 @@ class VAE(nn.Module):
         >>> vae.encode(torch.zeros(8, 5)).mean.shape
         torch.Size([8, 2])
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Variants know what they were made with, so that a file of their weights says it."""
+        super().__init_subclass__(**kwargs)
+        remember_arguments(cls, lambda dtype: str(dtype).removeprefix("torch."))
 
     def __init__(
         self,
@@ -158,9 +164,11 @@ class VAE(nn.Module):
         return self
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Writes the weights as safetensors, in the layout that both backends read."""
-        shape = self.model.data_shape
-        metadata = {"variant": type(self).__name__, "data_shape": str(shape)}
+        """Writes the weights as safetensors, in the layout that both backends read.
+
+        With the arguments of the variant's constructor, for `load`.
+        """
+        metadata = metadata_of(self, self.model.data_shape)
         weights_file.save_weights(path, self.get_weights(), metadata)
 
     def load_weights(self, path: str | os.PathLike[str]) -> "VAE":
@@ -171,6 +179,28 @@ class VAE(nn.Module):
             ValueError: If the weights are not those of this VAE; then no parameter has changed.
         """
         return self.set_weights(weights_file.load_weights(path)[0])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "VAE":
+        """A VAE with the weights that either backend has saved, made as the saved one was.
+
+        `VAE.load` makes the variant that the file names, `VAE1.load` a `VAE1`.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is of another variant, or of a VAE made of parts: make that one
+                again, and `load_weights`.
+
+        Example:
+            >>> from pyro_entropy import VAE1
+            >>> path = getfixture("tmp_path") / "vae.safetensors"
+            >>> VAE1(4, 2, hidden=(16,)).save_weights(path)
+            >>> VAE.load(path).generate(5).shape
+            torch.Size([5, 4])
+        """
+        weights, metadata = weights_file.load_weights(path)
+        vae = made_again(cls, metadata, path, lambda name: getattr(torch, name))
+        return vae.set_weights(weights)
 
     def _keyed_state(self) -> dict[str, Tensor]:
         # "model.decoder.net.weight" -> "decoder.net.weight"
