@@ -6,6 +6,7 @@ except ImportError as error:
     error.add_note("numpyro_entropy needs NumPyro: pip install 'elbo-entropy[numpyro]'")
     raise
 
+from entropy_core.version import __version__
 from numpyro_entropy.decoders.base import Decoder
 from numpyro_entropy.decoders.continuous import (
     ContinuousBernoulliDecoder,
@@ -116,6 +117,7 @@ __all__ = [
     "StreamingSelector",
     "UnitNormLinear",
     "VampPrior",
+    "__version__",
     "certify",
     "clear_state",
     "closed_form_variances",

@@ -6,6 +6,7 @@ except ImportError as error:
     error.add_note("pyro_entropy needs Pyro: pip install 'elbo-entropy[pyro]'")
     raise
 
+from entropy_core.version import __version__
 from pyro_entropy.capture.captured import CapturedLoss, Captures
 from pyro_entropy.capture.svi import CapturedSVI
 from pyro_entropy.decoders.base import Decoder
@@ -122,6 +123,7 @@ __all__ = [
     "StreamingSelector",
     "UnitNormLinear",
     "VampPrior",
+    "__version__",
     "certify",
     "clear_state",
     "closed_form_variances",

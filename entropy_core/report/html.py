@@ -5,7 +5,6 @@ import io
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from html import escape
-from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
@@ -18,6 +17,7 @@ from entropy_core.figures import training as plots
 from entropy_core.report.findings import findings
 from entropy_core.report.residuals import level
 from entropy_core.results.data import ReportData
+from entropy_core.version import __version__
 
 LONG = 20
 
@@ -173,7 +173,7 @@ def _footer(report: ReportData) -> str:
     versions = [
         _library(report),
         escape(f"{arviz['creation_library']} {arviz['creation_library_version']}"),
-        f"elbo-entropy {version('elbo-entropy')}",
+        f"elbo-entropy {__version__}",
     ]
     return (
         "<footer>mcse: the Monte-Carlo standard error of the mean. "

@@ -1,6 +1,7 @@
 """The data of a report, to read: an `xarray.DataTree` in ArviZ's schema."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,8 +11,11 @@ from entropy_core.checks import expected
 from entropy_core.results import tables
 
 
-class ReportData:
+class ReportData(Mapping[str, float]):
     """What a report says, without what draws, prints and writes it.
+
+    A mapping from the quantities of the group `entropy_sum`, such as `"elbo"` and `"gap"`, to their
+    means.
 
     `EntropyReport` is the report itself; figures, texts and pages read this much of it.
 
@@ -67,8 +71,27 @@ class ReportData:
         return abs(self["gap"] / self["elbo"])
 
     def __getitem__(self, quantity: str) -> float:
-        """The mean of a quantity of the group `entropy_sum`, such as `"elbo"` or `"gap"`."""
-        return self._tree["entropy_sum"][quantity].sel(estimate="mean").item()
+        """The mean of a quantity of the group `entropy_sum`, such as `"elbo"` or `"gap"`.
+
+        Raises:
+            KeyError: If there is no such quantity; it names those that there are.
+        """
+        group = self._tree["entropy_sum"]
+        if quantity not in group.data_vars:
+            raise KeyError(expected(f"one of {list(self)}", "quantity", repr(quantity)))
+        return group[quantity].sel(estimate="mean").item()
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the quantities."""
+        return map(str, self._tree["entropy_sum"].data_vars)
+
+    def __len__(self) -> int:
+        """The number of quantities."""
+        return len(self._tree["entropy_sum"].data_vars)
+
+    # Two reports with the same means may differ in all else.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def summary(self) -> pd.DataFrame:
         """A row for each quantity and for the residual of each site, with its standard error.

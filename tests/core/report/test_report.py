@@ -73,6 +73,19 @@ def test_summary_is_the_means_and_errors_over_particles():
     assert made.relative_gap == pytest.approx(abs(wanted["gap"].mean() / wanted["ELBO"].mean()))
 
 
+def test_a_report_is_a_mapping_of_its_quantities():
+    found = report()
+    assert {"elbo", "entropy_sum", "gap"} <= set(found) == found.keys()
+    assert len(found) == len(dict(found))
+    assert dict(found)["gap"] == found["gap"] == found["elbo"] - found["entropy_sum"]
+    assert "ELBO" not in found
+    with pytest.raises(KeyError, match=r"expected one of \['elbo', .*'gap'\] for `quantity`"):
+        found["ELBO"]
+    # Reports are told apart as objects are, and can be keys.
+    assert found != report()
+    assert len({found, found}) == 1
+
+
 def test_residuals_add_up_where_guide_and_model_have_a_factor_of_one_name():
     factors = [site("f", role, np.ones(()), np.zeros(())) for role in ("guide factor", "factor")]
     means = report_of([trace([*factors, in_plates("x", "decoder", DATA)])]).summary()["mean"]
