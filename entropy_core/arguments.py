@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from entropy_core.checks import expected
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -92,6 +94,23 @@ def takes(fn: Callable, name: str) -> bool:
         return False
     named = [p for p in parameters if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
     return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in named)
+
+
+def check_call(fn: Callable, name: str, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    """Refuses batches that a model or guide does not take, such as labels beside data.
+
+    Raises:
+        TypeError: If they do not go into its arguments.
+    """
+    try:
+        # What a decorator hides, it may give by itself.
+        parameters = inspect.signature(fn, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return
+    try:
+        parameters.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(expected(f"what `{name}` takes", "data", str(error))) from error
 
 
 def leaves_of_batch(batch: Any) -> list[Any]:

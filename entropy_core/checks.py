@@ -35,6 +35,21 @@ def check_positive_int(value: object, name: str) -> None:
         raise ValueError(expected("a positive integer", name, repr(value)))
 
 
+def check_objective(loss: object, method: str) -> None:
+    """Refuses what is no objective of the host's SVI.
+
+    Args:
+        loss: The objective.
+        method: What the host calls of it.
+
+    Raises:
+        TypeError: If it is a class, or has no such method.
+    """
+    if isinstance(loss, type) or not callable(getattr(loss, method, None)):
+        got = f"the class {loss.__name__}" if isinstance(loss, type) else repr(loss)
+        raise TypeError(expected("an objective, such as Standard_ELBO()", "loss", got))
+
+
 def check_choice(value: object, choices: Any, name: str) -> None:
     """Refuses all but the values of a `Literal`.
 
@@ -195,6 +210,12 @@ def check_batch(
     if shape[0] == 0:
         raise ValueError(expected("at least one data point", "x", f"shape {shape}"))
     if total is not None:
+        if getattr(total, "shape", ()):
+            # Labels in a batch come here.
+            got = f"an array of shape {tuple(total.shape)}"  # type: ignore[attr-defined]
+            raise ValueError(
+                expected("the size of the data set (a VAE takes no labels)", "total", got)
+            )
         check_positive_int(total, "total")
         if int(total) < shape[0]:  # type: ignore[call-overload]
             raise ValueError(expected(f"at least the batch size {shape[0]}", "total", total))

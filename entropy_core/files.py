@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from secrets import token_hex
 
+from entropy_core.checks import expected
+
 
 def write_whole(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Writes a file that takes the place of an old one only once it is whole.
@@ -12,6 +14,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     not see each other's files.
 
     Raises:
+        IsADirectoryError: If there is a folder of this name.
         OSError: If the file cannot be written, as on a full disk; then an old one is as it was, and
             nothing is left over.
 
@@ -19,6 +22,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
         >>> write_whole(getfixture("tmp_path") / "note.txt", b"whole")
     """
     target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(expected("the name of a file", "path", f"the folder {path}"))
     temporary = target.with_name(f".{target.name}.{token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:

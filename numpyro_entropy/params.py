@@ -36,12 +36,24 @@ def param_shapes(fn: Callable, *args: Any) -> Params:
     return jax.eval_shape(lambda *args: init_params(random.key(0), fn, *args), *args)
 
 
+def check_mapping(params: object) -> None:
+    """Refuses what is no dictionary of parameters.
+
+    Raises:
+        TypeError: If `params` are none.
+    """
+    if not isinstance(params, Mapping):
+        raise TypeError(expected("a dictionary of parameters", "params", type(params).__name__))
+
+
 def check_params(params: Mapping[str, Any], shapes: Params) -> None:
     """Refuses parameters that are not all there: NumPyro would draw new ones and not say so.
 
     Raises:
+        TypeError: If `params` are no dictionary, such as a key or the result of a training.
         ValueError: If a parameter in `shapes` is missing from `params`, or has another shape.
     """
+    check_mapping(params)
     missing = sorted(shapes.keys() - params.keys())
     if missing:
         raise ValueError(expected(f"the parameters {missing}", "params", sorted(params)))

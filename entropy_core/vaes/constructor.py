@@ -17,6 +17,12 @@ TYPES = ("dtype", "compute_dtype")
 ATTRIBUTE = "_made_with"
 
 
+def what_to_call(vae: object) -> str:
+    """The error of a VAE that is called where a model or guide is asked for."""
+    what = "its `model` or `guide`, or `encode`, `decode` and `reconstruct`,"
+    return expected(what, type(vae).__name__, "a call of the VAE itself")
+
+
 def remember_arguments(cls: type, type_name: Callable[[Any], str]) -> None:
     """Lets the instances of a class know what they were made with, for `metadata_of`.
 

@@ -15,7 +15,7 @@ from numpyro.util import _validate_model, check_model_guide_match
 
 from entropy_core.traces.sites import ONE_AT_A_TIME, Pair, not_reparameterised
 from numpyro_entropy.entropies.wrappers import unwrapped
-from numpyro_entropy.params import Params, params_of
+from numpyro_entropy.params import Params, check_mapping, params_of
 from numpyro_entropy.traces.sites import (
     Site,
     Trace,
@@ -57,6 +57,7 @@ def trace_pair(
         kwargs: Their keyword arguments.
         values: What some sites are held at, such as `rows` of another pair.
     """
+    check_mapping(params)
     return pair_of(*_traces(rng_key, {**params, **(values or {})}, model, guide, args, kwargs))
 
 

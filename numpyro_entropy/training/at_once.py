@@ -45,7 +45,13 @@ class SeedsResult:
 
 
 def is_batch(rng_key: Array) -> bool:
-    """Whether these are several keys."""
+    """Whether these are several keys.
+
+    Raises:
+        TypeError: If it is no key.
+    """
+    if not hasattr(rng_key, "dtype"):
+        raise TypeError(expected("a key, such as jax.random.key(0)", "rng_key", repr(rng_key)))
     typed = jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
     return rng_key.ndim > (0 if typed else 1)
 

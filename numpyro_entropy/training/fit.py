@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from numpyro.infer import ELBO, SVI
 from numpyro.optim import Adam
 
-from entropy_core.arguments import Arguments, takes
-from entropy_core.checks import check_positive_int, expected
+from entropy_core.arguments import Arguments, check_call, takes
+from entropy_core.checks import check_objective, check_positive_int, expected
 from entropy_core.report.report import EntropyReport
 from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.sites import ONE_AT_A_TIME
@@ -155,6 +155,7 @@ def fit(
     rules = rules_of(stop, validation=validation is not None)
     folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
+    check_objective(loss, "loss")
     check_annealing(kl_weight, loss)
     given = {
         "stop": rules,
@@ -177,6 +178,8 @@ def fit(
     total = {"total": num_data} if takes(model, "total") else {}
     svi = SVI(model, guide, optim or Adam(1e-3), loss, **total)
     first = first_batch(source, look_key)
+    for name, fn in (("model", model), ("guide", guide)):
+        check_call(fn, name, first.args, {**first.kwargs, **total})
     state = begin(init_key, svi, first, init_params)
     start = state_params(svi, state)
     check_observations(init_key, start, model, guide, source.of_one_size(look_key), batch_size)

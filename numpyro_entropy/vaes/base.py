@@ -17,7 +17,12 @@ from numpyro.handlers import block, substitute
 from entropy_core.checks import check_positive_int, check_shape, expected
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.vaes import weights as weights_file
-from entropy_core.vaes.constructor import made_again, metadata_of, remember_arguments
+from entropy_core.vaes.constructor import (
+    made_again,
+    metadata_of,
+    remember_arguments,
+    what_to_call,
+)
 from entropy_core.vaes.mixture import check_moments
 from numpyro_entropy.nets.mlp import AnyArray, evaluating_nets
 from numpyro_entropy.params import (
@@ -74,6 +79,14 @@ class VAE:
         if self.data_shape is not None:
             object.__setattr__(self, "data_shape", check_shape(self.data_shape, "data_shape"))
         check_vamp_prior(self.prior, self.encoder)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a VAE is a model and a guide.
+
+        Raises:
+            TypeError: If it is called.
+        """
+        raise TypeError(what_to_call(self))
 
     def model(self, x: AnyArray, total: int | None = None) -> None:
         """`p(z) p(x|z)`."""

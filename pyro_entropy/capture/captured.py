@@ -8,7 +8,7 @@ from pyro.infer import ELBO
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from entropy_core.checks import check_positive_int
+from entropy_core.checks import check_objective, check_positive_int
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from pyro_entropy.capture.calls import Call, Watch, call_of
 from pyro_entropy.capture.graphs import NotCaptured, graph_of
@@ -71,6 +71,7 @@ class CapturedLoss:
         check_every: The number of calls after which a graph is compared again.
 
     Raises:
+        TypeError: If `loss` is no objective.
         ValueError: If a number is no positive integer.
     """
 
@@ -86,6 +87,7 @@ class CapturedLoss:
         if after is not None:
             check_positive_int(after, "after")
         check_positive_int(check_every, "check_every")
+        check_objective(loss, "loss_and_grads")
         self.after, self.check_every = after, check_every
         self.loss, self.model, self.guide = loss, model, guide
         self.captures = Captures()

@@ -13,7 +13,7 @@ from pyro.infer import ELBO, SVI
 from pyro.optim import Adam, PyroOptim  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
-from entropy_core.checks import check_choice, check_positive_int, expected
+from entropy_core.checks import check_choice, check_objective, check_positive_int, expected
 from entropy_core.reach import reachable
 from entropy_core.report.report import EntropyReport
 from entropy_core.theory.claims import SiteClaim
@@ -160,6 +160,7 @@ def fit(
     rules = rules_of(stop, validation=validation is not None)
     folder = checkpoints_of(checkpoints)
     loss = loss or Standard_ELBO()
+    check_objective(loss, "loss_and_grads")
     check_annealing(kl_weight, loss)
     ranks = None
     if isinstance(loss, Distributed_ELBO):

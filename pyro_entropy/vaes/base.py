@@ -16,7 +16,12 @@ from torch.distributions import Distribution
 
 from entropy_core.checks import check_positive_int, check_shape, expected
 from entropy_core.vaes import weights as weights_file
-from entropy_core.vaes.constructor import made_again, metadata_of, remember_arguments
+from entropy_core.vaes.constructor import (
+    made_again,
+    metadata_of,
+    remember_arguments,
+    what_to_call,
+)
 from pyro_entropy.operations import to_numpy
 from pyro_entropy.priors.mixtures import check_vamp_prior
 from pyro_entropy.priors.normal import FloatingNormalPrior
@@ -79,6 +84,14 @@ class VAE(nn.Module):
     def decoder(self) -> nn.Module:
         """The decoder `p(x|z)`."""
         return self.model.decoder
+
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a VAE is a model and a guide.
+
+        Raises:
+            TypeError: If it is called.
+        """
+        raise TypeError(what_to_call(self))
 
     def encode(self, x: Float[Tensor, "B *data_shape"]) -> Distribution:
         """`q(z|x)`, of batch shape `(B,)`.

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 # A folder imports only from folders of earlier steps: between those of one step there are none.
 STEPS = {
     "entropy_core": [
-        ["across", "arguments", "checks", "files", "operations", "reach", "version"],
+        ["across", "checks", "operations", "reach", "version"],
+        ["arguments", "files"],
         ["traces", "theory", "entropies", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],
