@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
+# In this mode, type checkers find the packages too.
+EDITABLE := --config-settings editable_mode=compat --editable
 
 .PHONY: demo test lint docs bench clean
 
@@ -37,11 +39,11 @@ $(VENV)/bin/python:
 
 # Stamps, so that a changed pin or dependency installs again and nothing else does.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable ".[all]"
+	$(PIP) $(EDITABLE) ".[all]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable ".[dev]"
+	$(PIP) $(EDITABLE) ".[dev]"
 	@touch $@ $(VENV)/.demo
 
 clean:
