@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from entropy_core.checks import check_non_negative, check_number, check_positive_int, expected
 
@@ -210,9 +210,9 @@ class TheoremStop:
             [look.elbo for look in last],
             [look.error for look in last],
         )
-        error = student.ppf(LEVEL, self.window - 2) * scatter
+        error = stdtrit(self.window - 2, LEVEL) * scatter
         newest = looks[-1]
-        factor = student.ppf(LEVEL, max(newest.num_draws - 1, 1e-9))
+        factor = stdtrit(max(newest.num_draws - 1, 1e-9), LEVEL)
         bounds = {n: (r, factor * newest.errors[n]) for n, r in newest.residuals.items()}
         open_ = [
             f"the residual of {name}, {value:.2g} ± {bound:.2g}"
@@ -245,12 +245,12 @@ class TheoremStop:
             sliding_window_view(a, self.window, -1) for a in map(_floats, (epochs, elbo, error))
         )
         slope, scatter, sampled = slope_of(*views)
-        factor = student.ppf(LEVEL, self.window - 2)
+        factor = stdtrit(self.window - 2, LEVEL)
         flat = np.abs(slope) <= factor * np.maximum(scatter, sampled)
         flat &= np.abs(slope) + factor * scatter < self.tol
         # From a single draw there is no error, and nothing is known.
         degrees = np.maximum(_floats(num_draws) - 1, 1e-9)
-        bounds = np.abs(residuals) + student.ppf(LEVEL, degrees)[:, None] * _floats(errors)
+        bounds = np.abs(residuals) + stdtrit(degrees, LEVEL)[:, None] * _floats(errors)
         # A NaN is not below.
         zero = (bounds < self.tol).all(-1)
         both = flat & zero[..., self.window - 1 :]
