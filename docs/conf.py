@@ -14,8 +14,8 @@ author = "the elbo-entropy developers"
 copyright = author
 release = version = installed_version("elbo-entropy")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "jupyter_execute"]
 html_theme = "furo"
 html_title = f"elbo-entropy {release}"
 html_copy_source = False
@@ -23,6 +23,14 @@ html_show_sourcelink = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+
+# Tutorials are run when their text has changed; an error in one is an error of the build.
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_execution_in_temp = True
+nb_merge_streams = True
+nb_render_markdown_format = "myst"
 
 # Docstrings put code and formulas in single backticks.
 default_role = "literal"

@@ -121,6 +121,29 @@ def log_axis(log_values: NDArray) -> tuple[NDArray, tuple[float, float]]:
     return ticks, (middle - half, middle + half)
 
 
+def whole_ticks(values: NDArray) -> NDArray[np.integer]:
+    """Ticks at whole numbers, at most eight: multiples of 1, 2 or 5 times a power of ten.
+
+    Args:
+        values: Whole numbers, in order.
+
+    Example:
+        >>> whole_ticks(np.array([1, 2, 3])).tolist(), whole_ticks(np.array([1, 100])).tolist()
+        ([1, 2, 3], [20, 40, 60, 80, 100])
+    """
+    first, last = int(values[0]), int(values[-1])
+    steps = (factor * 10**power for power in range(20) for factor in (1, 2, 5))
+    step = next(step for step in steps if last - first <= 7 * step)
+    return np.arange(-(-first // step) * step, last + 1, step)
+
+
+def epoch_axis(plot: ModuleType, history: xr.Dataset, target: Any) -> None:
+    """The horizontal axis of a course of training: whole epochs, or steps."""
+    ticks = whole_ticks(history["epoch"].values)
+    plot.xticks(ticks, [str(tick) for tick in ticks], target)
+    plot.xlabel(history.attrs.get("unit", "epoch"), target)
+
+
 def legend(plot: ModuleType, collection: Any, entries: dict[str, dict[str, Any]]) -> None:
     """A legend below the panels, with an entry for each label."""
     plot.legend(

@@ -11,6 +11,7 @@ from entropy_core.figures.panels import (
     GREY,
     VERMILION,
     collection_of,
+    epoch_axis,
     legend,
     limits,
     line_with_end,
@@ -28,7 +29,8 @@ def plot_history(report: ReportData, *, backend: str = "matplotlib", figure: Any
     Where there were held-out data, the ELBO over them is there too.
 
     The gap is `|F - H_sum| / |F_last|` in per cent, with the last recorded ELBO `F_last`, on a
-    logarithmic axis. Values of early training that lie far from the rest are out of view.
+    logarithmic axis; the title has the last one. Values of early training that lie far from the
+    rest are out of view.
 
     Args:
         report: A report with the history of training.
@@ -69,8 +71,9 @@ def plot_history(report: ReportData, *, backend: str = "matplotlib", figure: Any
     plot.yticks(np.log10(ticks), [f"{tick:g}" for tick in ticks], gap)
     plot.ylim(in_view, gap)
     plot.ylabel("|gap| in % of\nthe last ELBO", gap)
-    plot.xlabel(history.attrs.get("unit", "epoch"), gap)
-    plot.title(f"ELBO and entropy sum, {short(100 * report.relative_gap)} % apart", values)
+    epoch_axis(plot, history, gap)
+    side = "above" if elbo[-1] > entropy_sum[-1] else "below"
+    plot.title(f"The ELBO is {short(percent[-1])} % {side} the entropy sum", values)
 
     legend(plot, collection, lines)
     return collection
@@ -176,7 +179,7 @@ def plot_active(report: ReportData, *, backend: str = "matplotlib", figure: Any 
     ticks = np.arange(0, num_latents + 1, step)
     plot.yticks(ticks, [str(tick) for tick in ticks], target)
     plot.ylim((-0.05 * num_latents, 1.05 * num_latents), target)
-    plot.xlabel(history.attrs.get("unit", "epoch"), target)
+    epoch_axis(plot, history, target)
     plot.ylabel("latents", target)
     last = int(history["active_latents"].values[-1])
     plot.title(f"{last} of {num_latents} latents active in the end", target)

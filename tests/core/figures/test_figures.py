@@ -102,6 +102,26 @@ def test_history_shows_gap_of_last_elbo_on_log_axis(report):
     assert axes.get_xlabel() == "epoch"
 
 
+def test_history_names_the_last_gap_and_its_side(report):
+    history = report.to_datatree()["history"].dataset
+    elbo, entropy_sum = history["elbo"].values[-1], history["entropy_sum"].values[-1]
+    for moved, side in ((entropy_sum - 0.5, "below"), (entropy_sum + 0.5, "above")):
+        other = history["elbo"].copy()
+        other[-1] = moved
+        collection = plot_history(report.with_history(history.assign(elbo=other)))
+        title = panel(collection, "values").get_title()
+        assert title == f"The ELBO is {50 / abs(moved):.2g} % {side} the entropy sum"
+    assert elbo != entropy_sum
+
+
+def test_epochs_are_whole(train_report):
+    for misfits in ([3.0], [3.0, 2.0, 1.0], CONVERGING):
+        axes = panel(plot_history(train_report(misfits)), "gap")
+        texts = [label.get_text() for label in axes.get_xticklabels()]
+        assert texts == [str(int(tick)) for tick in axes.get_xticks()]
+        assert 1 <= len(texts) <= 8
+
+
 @pytest.mark.parametrize(
     "misfits",
     [
