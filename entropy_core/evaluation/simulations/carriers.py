@@ -1,0 +1,111 @@
+"""Which arguments of a model carry its observations, and the same arguments with others in place.
+
+Positions and names of arguments say nothing of it: what a site has observed is found by its value.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from entropy_core.arguments import Arguments, leaves_of_batch, map_leaves
+from entropy_core.checks import expected
+
+# For each observed site the numbers of those arguments, in the order of `leaves_of_batch`.
+Carriers = Mapping[str, tuple[int, ...]]
+
+
+def find_carriers(
+    observed: Mapping[str, Any], call: Arguments, to_numpy: Callable[[Any], np.ndarray]
+) -> Carriers:
+    """The arguments that have the values which the observed sites have.
+
+    An argument may have another shape or number type than the observation, as images that the model
+    flattens, but has the same values in the same order. What is the very same array counts before
+    what is equal, and an array that is handed over twice is in both places.
+
+    Args:
+        observed: The value of each observed site.
+        call: The arguments that the model was run with.
+        to_numpy: From an array of the host to one of NumPy.
+
+    Raises:
+        ValueError: If no argument has the values of a site, several that are not one array have, or
+            one argument has those of two sites.
+
+    Example:
+        >>> x, y = np.eye(2), np.arange(2)
+        >>> find_carriers({"label": y, "pixels": x.ravel()}, Arguments((x,), {"y": y}), np.asarray)
+        {'label': (1,), 'pixels': (0,)}
+    """
+    leaves = leaves_of_batch((call.args, dict(call.kwargs)))
+    arrays = {i: leaf for i, leaf in enumerate(leaves) if getattr(leaf, "shape", ())}
+    found: dict[str, tuple[int, ...]] = {}
+    for name, value in observed.items():
+        same = [i for i, leaf in arrays.items() if leaf is value]
+        if not same:
+            same = [i for i, leaf in arrays.items() if _equal(to_numpy(leaf), to_numpy(value))]
+            if len({id(arrays[i]) for i in same}) > 1:
+                what = f"one argument with the values of '{name}'"
+                raise ValueError(_ask(what, f"{len(same)} that are equal"))
+        if not same:
+            shapes = [tuple(leaf.shape) for leaf in arrays.values()]
+            got = f"arrays of shapes {shapes}, none with its values, of shape {tuple(value.shape)}"
+            raise ValueError(_ask(f"an argument that has the values of '{name}'", got))
+        for other, places in found.items():
+            if set(places) & set(same):
+                got = f"one with those of '{other}' and of '{name}'"
+                raise ValueError(_ask("one argument for each observed site", got))
+        found[name] = tuple(same)
+    return found
+
+
+def with_values(
+    values: Mapping[str, Any],
+    carriers: Carriers,
+    call: Arguments,
+    like: Callable[[Any, Any], Any],
+) -> Arguments:
+    """The arguments with other values in the places of the observations.
+
+    Args:
+        values: The new value of each observed site.
+        carriers: What `find_carriers` has found.
+        call: The arguments.
+        like: From a value and an argument to the value in the argument's shape and number type.
+    """
+    place_of = {place: name for name, places in carriers.items() for place in places}
+    seen = iter(range(len(leaves_of_batch((call.args, dict(call.kwargs))))))
+
+    def put(leaf: Any) -> Any:
+        name = place_of.get(next(seen))
+        return leaf if name is None else like(values[name], leaf)
+
+    return Arguments(*map_leaves(put, (call.args, dict(call.kwargs))))
+
+
+def check_carried(carried: Mapping[str, Any]) -> None:
+    """Refuses arguments that do not lead the model to observe what was simulated.
+
+    Args:
+        carried: For each observed site whether the model has observed all of the new values.
+
+    Raises:
+        ValueError: If one site has not.
+    """
+    for name, fine in carried.items():
+        if not np.all(fine):
+            what = f"arguments with which the model observes what was simulated for '{name}'"
+            raise ValueError(expected(what, "arguments", "other observations"))
+
+
+def _ask(what: str, got: str) -> str:
+    hint = "; `arguments` can say how to hand simulated data over"
+    return expected(what, "model` and `guide", got + hint)
+
+
+def _equal(leaf: np.ndarray, value: np.ndarray) -> bool:
+    if leaf.size != value.size or leaf.dtype.kind not in "fiub" or value.dtype.kind not in "fiub":
+        return False
+    # Types of floats may differ: the wider one is rounded as the model has rounded it.
+    return np.array_equal(leaf.astype(value.dtype).ravel(), value.ravel())

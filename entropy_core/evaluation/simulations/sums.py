@@ -1,0 +1,126 @@
+"""Sums over simulations, in float64: what is held does not grow with their number."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from entropy_core.checks import check_positive_int, expected
+from entropy_core.evaluation.simulations.guide_error import Estimate, GuideError
+from entropy_core.evaluation.simulations.looks import Look
+from entropy_core.evaluation.simulations.ranks import count_ranks, ranks_of
+
+TOTAL, ELBO, SIZE = "total", "elbo", "size"
+
+
+class GuideErrorSums:
+    """Adds batches of simulations up, until there are as many as were asked for.
+
+    Args:
+        num_simulations: Their number; what a last batch has more is left out.
+
+    Raises:
+        ValueError: If it is no integer from 2.
+
+    Example:
+        >>> sums, below = GuideErrorSums(3), {"z": np.full((2, 1), 0.5)}
+        >>> while not sums.is_complete:
+        ...     ratios = {"z": np.array([0.1, 0.3])}
+        ...     sums.add(Look(ratios, np.zeros(2), np.ones(2), below), eps=2e-16)
+        >>> sums.guide_error({}).num_simulations
+        3
+    """
+
+    def __init__(self, num_simulations: int) -> None:
+        check_positive_int(num_simulations, "num_simulations")
+        if num_simulations < 2:
+            raise ValueError(expected("at least 2", "num_simulations", num_simulations))
+        self.num_simulations = num_simulations
+        self._count, self._infinite, self._rounding = 0, 0, 0.0
+        self._names: list[str] = []
+        self._latents: dict[str, np.ndarray] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are as many simulations as were asked for."""
+        return self._count >= self.num_simulations
+
+    def add(self, look: Look, eps: float) -> None:
+        """Adds a batch of simulations, as NumPy arrays.
+
+        Args:
+            look: What was read off it.
+            eps: The distance from one to the next number in the float type of its densities.
+
+        Raises:
+            ValueError: If a density is NaN, or batches have other sites.
+        """
+        rows = slice(0, self.num_simulations - self._count)
+        parts = {name: np.asarray(v, np.float64)[rows] for name, v in look.sites.items()}
+        names = [*parts, TOTAL, ELBO, SIZE]
+        if self._names and names != self._names:
+            what = f"the sites {self._names[:-3]} in every batch"
+            raise ValueError(expected(what, "batches", names[:-3]))
+        with np.errstate(invalid="ignore"):
+            total = np.asarray(sum(parts.values()))
+        elbo = np.asarray(look.elbo, np.float64)[rows]
+        if np.isnan(total).any():
+            bad = [name for name, values in parts.items() if np.isnan(values).any()]
+            what = "densities that are numbers at the latents of model and guide"
+            raise ValueError(expected(what, "model` and `guide", f"NaN at {bad or list(parts)}"))
+        columns = [*parts.values(), total, elbo, np.asarray(look.size, np.float64)[rows]]
+        self._infinite += int(np.isinf(total).sum())
+        self._rounding = max(self._rounding, float(eps))
+        self._add(names, np.stack(columns, -1))
+        for name, below in look.parts.items():
+            counts = count_ranks(ranks_of(np.asarray(below)[rows]))
+            self._latents[name] = self._latents.get(name, 0) + counts
+
+    def _add(self, names: list[str], values: np.ndarray) -> None:
+        # Chan et al. 1983: means and sums of squares of parts, without a difference of large sums.
+        if not self._names:
+            self._names = names
+            self._mean, self._squares, self._endless = np.zeros((3, len(names)))
+        # Where there is no density, a mean is infinite, and what else is in it does not matter.
+        endless = np.isinf(values)
+        self._endless += np.where(endless, values, 0.0).sum(0)
+        values = np.where(endless, 0.0, values)
+        mean, num = values.mean(0), len(values)
+        total, shift = self._count + num, mean - self._mean
+        self._squares += ((values - mean) ** 2).sum(0) + shift**2 * self._count * num / total
+        self._mean += shift * num / total
+        self._count = total
+
+    def guide_error(self, untreated: Mapping[str, str]) -> GuideError:
+        """The result of all simulations.
+
+        Args:
+            untreated: The latent sites without ranks, and why.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if not self._count:
+            raise ValueError(expected("at least one batch", "batches", "none"))
+        means = self._mean + self._endless
+        errors = np.sqrt(self._squares / (self._count - 1) / self._count)
+        errors[np.isinf(means)] = np.nan
+        estimates = {
+            name: Estimate(float(mean), float(error))
+            for name, mean, error in zip(self._names, means, errors, strict=True)
+        }
+        labels = {n: [f"{n}[{h}]" for h in range(len(c))] for n, c in self._latents.items()}
+        counts = list(self._latents.values())
+        rounding = self._rounding * estimates.pop(SIZE).mean
+        total, elbo = estimates.pop(TOTAL), estimates.pop(ELBO)
+        return GuideError(
+            divergence=total.mean,
+            std_error=total.error,
+            elbo=elbo,
+            sites=estimates,
+            latents=tuple(label for names in labels.values() for label in names),
+            rank_counts=np.concatenate(counts) if counts else np.zeros((0, 1), np.intp),
+            num_simulations=self._count,
+            num_infinite=self._infinite,
+            rounding=rounding,
+            untreated=tuple(untreated.items()),
+        )
