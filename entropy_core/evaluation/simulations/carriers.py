@@ -94,7 +94,7 @@ def check_carried(carried: Mapping[str, Any]) -> None:
         ValueError: If one site has not.
     """
     for name, fine in carried.items():
-        if not np.all(fine):
+        if not bool(fine):
             what = f"arguments with which the model observes what was simulated for '{name}'"
             raise ValueError(expected(what, "arguments", "other observations"))
 

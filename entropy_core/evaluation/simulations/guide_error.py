@@ -20,6 +20,7 @@ from entropy_core.evaluation.simulations.words import (
     rank_lines,
     wrong_latents,
 )
+from entropy_core.results.numbers import with_error
 
 
 class Estimate(NamedTuple):
@@ -59,10 +60,10 @@ class GuideError:
         >>> ranks = np.full((1, 200), 50)
         >>> nothing = Estimate(0.0, 0.0)
         >>> print(GuideError(0.0, 0.0, nothing, {"z": nothing}, ("z[0]",), ranks, 10_000))
-        guide error  0 ± 0 nats per data point, in 10,000 simulations
+        guide error  0.000000 ± 0.000000 nats per data point, in 10,000 simulations
         <BLANKLINE>
-        site  nats  error
-        z        0      0
+        site  nats
+        z     0.000000 ± 0.000000
         <BLANKLINE>
         true latents in the guide's intervals, and above its median
               50 %  80 %  90 %  95 %  above
@@ -168,18 +169,14 @@ class GuideError:
         return plot_ecdf_pit(self.to_datatree(), coverage=coverage, **options)
 
     def __str__(self) -> str:
+        width = max(4, *(len(name) for name in self.sites))
         lines = [
-            f"guide error  {self.divergence:.4g} ± {self.std_error:.2g} nats per data point, in "
+            f"guide error  {with_error(self.divergence, self.std_error)} nats per data point, in "
             f"{self.num_simulations:,} simulations",
             "",
+            f"{'site':{width}}  nats",
+            *(f"{name:{width}}  {with_error(*found)}" for name, found in self.sites.items()),
         ]
-        width = max(4, *(len(name) for name in self.sites))
-        lines.append(f"{'site':{width}}  nats  error")
-        table = [(name, f"{e.mean:.3g}", f"{e.error:.2g}") for name, e in self.sites.items()]
-        columns = [max(len(row[i]) for row in [("", "nats", "error"), *table]) for i in (1, 2)]
-        lines[-1] = f"{'site':{width}}  {'nats':>{columns[0]}}  {'error':>{columns[1]}}"
-        for name, mean, error in table:
-            lines.append(f"{name:{width}}  {mean:>{columns[0]}}  {error:>{columns[1]}}")
         if self.latents:
             lines += ["", *rank_lines(self.summary(), MOST_LATENTS)]
         return "\n".join([*lines, "", *(f"- {finding}" for finding in self.findings())])

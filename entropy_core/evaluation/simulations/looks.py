@@ -68,7 +68,8 @@ def check_simulable(pair: Pair, data_plate: str | None) -> Plate:
         if site.is_observed:
             raise ValueError(expected("no observations", "guide", f"site '{name}'"))
         if site.is_point or site.is_auxiliary or name not in pair.model:
-            kind = "a point" if site.is_point else "which the model has not"
+            kind = "auxiliary" if site.is_auxiliary else "a point"
+            kind = kind if name in pair.model or site.is_auxiliary else "which the model has not"
             raise ValueError(expected(FITTED, "guide", f"site '{name}', {kind}"))
     shapes = {n: SiteShape(s.is_observed, s.plates, 0) for n, s in pair.model.items()}
     plate = data_plate_of(shapes, data_plate)
@@ -208,6 +209,11 @@ def observes(again: Any, drawn: Any) -> Any:
     if not str(drawn.dtype).endswith("bool"):
         same = same | ((again - drawn) ** 2 <= 1e-6 * drawn**2)
     return same.all()
+
+
+def observed_values(sites: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the observed sites."""
+    return {name: site.value for name, site in sites.items() if site.is_observed}
 
 
 def replaced(sites: Mapping[str, Any], pair: Pair) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ranks of true latents in a guide: coverage of its intervals, and what other ranks than uniform say.
+"""Ranks of true latents in a guide: how its intervals cover them, and what they say in nats.
 
 Where the guide is the posterior, each rank is uniform (Talts et al. 2018, Thm. 1).
 """
@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrc
 
-# A rank is one of so many: that among 199 draws of the guide, or the part of its distribution
-# function. Of these all intervals have whole numbers.
-NUM_RANKS = 200
+# A rank is one of so many, of which all intervals have whole numbers. Where a distribution function
+# is not known, it is the rank among draws, at random within one fortieth.
+NUM_RANKS, NUM_DRAWS = 200, 39
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 # Ranks are put together for their divergence, of which empty ones would be all bias.
 NUM_BINS = 20
@@ -60,12 +60,12 @@ def divergence_of(counts: Counts) -> Float[np.ndarray, "h 2"]:
 
         sum_b f_b log(20 f_b) - (m - 1) / (2 N)
 
-    over 20 bins with the shares `f`, of which `m` are not empty (the bias: Miller 1955). Ranks are a
-    function of latents and data, so that this is no more than the mean divergence
+    over 20 bins with the shares `f`, of which `m` are not empty (the bias: Miller 1955). Ranks are
+    a function of latents and data, so that this is no more than the mean divergence
     `KL(p(z|x) || q(z|x))`, and neither is the sum over the latents of a guide that draws each of
     them independently of the others, given those before it.
     """
-    bins = counts.reshape(len(counts), NUM_BINS, -1).sum(-1)
+    bins = counts.reshape(len(counts), NUM_BINS, NUM_RANKS // NUM_BINS).sum(-1)
     num = np.maximum(bins.sum(1, keepdims=True), 1)
     shares = bins / num
     with np.errstate(divide="ignore"):

@@ -1,13 +1,16 @@
 """Sums over simulations, in float64: what is held does not grow with their number."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.evaluation.simulations.guide_error import Estimate, GuideError
 from entropy_core.evaluation.simulations.looks import Look
-from entropy_core.evaluation.simulations.ranks import count_ranks, ranks_of
+from entropy_core.evaluation.simulations.ranks import NUM_RANKS, count_ranks, ranks_of
+
+T = TypeVar("T")
 
 TOTAL, ELBO, SIZE = "total", "elbo", "size"
 
@@ -25,8 +28,8 @@ class GuideErrorSums:
         >>> sums, below = GuideErrorSums(3), {"z": np.full((2, 1), 0.5)}
         >>> while not sums.is_complete:
         ...     ratios = {"z": np.array([0.1, 0.3])}
-        ...     sums.add(Look(ratios, np.zeros(2), np.ones(2), below), eps=2e-16)
-        >>> sums.guide_error({}).num_simulations
+        ...     sums.add(Look(ratios, np.zeros(2), np.ones(2), below), {})
+        >>> sums.guide_error().num_simulations
         3
     """
 
@@ -38,24 +41,47 @@ class GuideErrorSums:
         self._count, self._infinite, self._rounding = 0, 0, 0.0
         self._names: list[str] = []
         self._latents: dict[str, np.ndarray] = {}
+        self._untreated: dict[str, str] = {}
 
     @property
     def is_complete(self) -> bool:
         """Whether there are as many simulations as were asked for."""
         return self._count >= self.num_simulations
 
-    def add(self, look: Look, eps: float) -> None:
-        """Adds a batch of simulations, as NumPy arrays.
+    def until_complete(self, one_pass: Callable[[], Iterable[T]]) -> Iterator[T]:
+        """Goes over batches again and again, until there are enough simulations.
 
         Args:
-            look: What was read off it.
-            eps: The distance from one to the next number in the float type of its densities.
+            one_pass: Begins a pass over the batches.
+
+        Raises:
+            ValueError: If a pass has none.
+        """
+        while not self.is_complete:
+            before = self._count
+            for batch in one_pass():
+                yield batch
+                if self.is_complete:
+                    return
+            if self._count == before:
+                raise ValueError(expected("at least one batch", "batches", "none"))
+
+    def add(self, look: Look, untreated: Mapping[str, str]) -> None:
+        """Adds a batch of simulations.
+
+        Args:
+            look: What was read off it, as NumPy arrays.
+            untreated: The latent sites without ranks, and why.
 
         Raises:
             ValueError: If a density is NaN, or batches have other sites.
         """
         rows = slice(0, self.num_simulations - self._count)
         parts = {name: np.asarray(v, np.float64)[rows] for name, v in look.sites.items()}
+        # JAX has sorted them by name.
+        parts = dict(
+            sorted(parts.items(), key=lambda item: item[0] not in {*look.parts, *untreated})
+        )
         names = [*parts, TOTAL, ELBO, SIZE]
         if self._names and names != self._names:
             what = f"the sites {self._names[:-3]} in every batch"
@@ -69,6 +95,8 @@ class GuideErrorSums:
             raise ValueError(expected(what, "model` and `guide", f"NaN at {bad or list(parts)}"))
         columns = [*parts.values(), total, elbo, np.asarray(look.size, np.float64)[rows]]
         self._infinite += int(np.isinf(total).sum())
+        self._untreated |= untreated
+        eps = np.finfo(np.asarray(look.elbo).dtype).eps
         self._rounding = max(self._rounding, float(eps))
         self._add(names, np.stack(columns, -1))
         for name, below in look.parts.items():
@@ -90,17 +118,8 @@ class GuideErrorSums:
         self._mean += shift * num / total
         self._count = total
 
-    def guide_error(self, untreated: Mapping[str, str]) -> GuideError:
-        """The result of all simulations.
-
-        Args:
-            untreated: The latent sites without ranks, and why.
-
-        Raises:
-            ValueError: If there are none.
-        """
-        if not self._count:
-            raise ValueError(expected("at least one batch", "batches", "none"))
+    def guide_error(self) -> GuideError:
+        """The result of all simulations."""
         means = self._mean + self._endless
         errors = np.sqrt(self._squares / (self._count - 1) / self._count)
         errors[np.isinf(means)] = np.nan
@@ -118,9 +137,9 @@ class GuideErrorSums:
             elbo=elbo,
             sites=estimates,
             latents=tuple(label for names in labels.values() for label in names),
-            rank_counts=np.concatenate(counts) if counts else np.zeros((0, 1), np.intp),
+            rank_counts=np.concatenate(counts) if counts else np.zeros((0, NUM_RANKS), np.intp),
             num_simulations=self._count,
             num_infinite=self._infinite,
             rounding=rounding,
-            untreated=tuple(untreated.items()),
+            untreated=tuple(self._untreated.items()),
         )

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from entropy_core.evaluation.simulations.ranks import LEVELS
-from entropy_core.results.numbers import short
+from entropy_core.results.numbers import with_error
 
 # The probability that anything is said against the posterior: one half for the divergence, one for
 # the ranks of all latents together.
@@ -58,19 +58,19 @@ def on_divergence(
         ]
     if divergence_differs(divergence, error, num, rounding):
         return [
-            f"The guide is {short(divergence)} ± {short(error)} nats per data point from the "
+            f"The guide is {with_error(divergence, error)} nats per data point from the "
             "posterior, both divergences together, over data of the model's own."
         ]
     if ranks_differ:
         return [
             "The guide is not the posterior, as ranks show, but the divergence is not told from "
-            f"zero in {num:,} simulations ({short(divergence)} ± {short(error)} nats)."
+            f"zero in {num:,} simulations ({with_error(divergence, error)} nats)."
         ]
     if error <= rounding:
         return [f"In {num:,} simulations guide and posterior do not differ."]
     return [
         f"In {num:,} simulations no difference of guide and posterior shows: the divergence is "
-        f"{short(divergence)} ± {short(error)} nats per data point."
+        f"{with_error(divergence, error)} nats per data point."
     ]
 
 
@@ -92,7 +92,7 @@ def on_latents(table: pd.DataFrame, num: int, divergence: float) -> list[str]:
         value, error = worst["divergence"], worst["divergence error"]
         if 3 * error < value:
             found.append(
-                f"Of the divergence at least {short(value)} ± {short(error)} nats show in the "
+                f"Of the divergence at least {with_error(value, error)} nats show in the "
                 f"ranks of {wrong.index[0]} alone."
             )
     return found
@@ -108,7 +108,9 @@ def _on_latent(name: str, row: pd.Series, num: int) -> str:
     share = f"{100 * row[column]:.1f} %"
     if column == MEDIAN:
         side = "low" if scores[column] > 0 else "high"
-        return f"{name}: {share} of the true values lie above the guide's median, which is too {side}."
+        return (
+            f"{name}: {share} of the true values lie above the guide's median, which is too {side}."
+        )
     inside = f"{name}: {share} of the true values lie in the guide's {column} intervals"
     if scores[column] > 0:
         return f"{inside}: these are too wide."
@@ -129,7 +131,9 @@ def rank_lines(table: pd.DataFrame, most: int) -> list[str]:
     """
     shown = table
     if len(table) > most:
-        farthest = table.sort_values(["p_value", "divergence"], ascending=[True, False]).index[:most]
+        farthest = table.sort_values(["p_value", "divergence"], ascending=[True, False]).index[
+            :most
+        ]
         shown = table.loc[table.index.isin(farthest)]
     columns = [*INTERVALS, MEDIAN]
     width = max(4, *(len(str(name)) for name in shown.index))
