@@ -12,23 +12,36 @@ from jaxtyping import Array
 from numpyro.distributions import LowRankMultivariateNormal, MultivariateNormal, Normal
 
 from entropy_core.arguments import Arguments
-from entropy_core.evaluation.simulations.carriers import check_carried
+from entropy_core.evaluation.simulations.carriers import (
+    Carriers,
+    carried_as_is,
+    check_carried,
+    find_carriers,
+)
 from entropy_core.evaluation.simulations.guide_error import GuideError
-from entropy_core.evaluation.simulations.looks import Look, in_rows
+from entropy_core.evaluation.simulations.looks import (
+    Flags,
+    Look,
+    check_flags,
+    in_rows,
+    observed_values,
+)
 from entropy_core.evaluation.simulations.ranks import NUM_DRAWS
 from entropy_core.evaluation.simulations.simulator import (
     Host,
     Plan,
-    check_first,
+    first_flags,
     plan_of,
     simulated,
 )
 from entropy_core.evaluation.simulations.sums import GuideErrorSums
 from entropy_core.traces.records import Plate
+from entropy_core.traces.sites import Pair
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.entropies.families import belongs_to, overrides_density
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.layouts import fetched
+from numpyro_entropy.operations import OPERATIONS
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import checked_arguments
 from numpyro_entropy.traces.modes import evaluating
@@ -108,24 +121,59 @@ def guide_error(
             lambda: checked_arguments(params, model, guide, batches, batch_size, shapes)
         )
         for i, call in enumerate(calls):
-            key, form = random.fold_in(rng_key, i), _form(call)
+            key, form, first = random.fold_in(rng_key, i), _form(call), jnp.asarray(False)
             if form not in looks:
-                pair = trace_pair(key, params, model, guide, *call)
-                plan = plan_of(pair, call, arguments, data_plate, np.asarray)
-                host = _host(key, params, model, guide)
-                check_first(host, plan, call, simulated(host, plan, call))
+                plan = _plan(key, params, model, guide, call, arguments, data_plate)
                 looks[form] = _compiled(model, guide, plan), plan.untreated
+                first = jnp.asarray(True)
             look, untreated = looks[form]
-            found, carried = fetched(look(key, params, call))
+            found, carried, flags = fetched(look(key, params, call, first))
             check_carried(carried)
+            check_flags(flags)
             sums.add(found, untreated)
     return sums.guide_error()
 
 
+def _plan(
+    key: Array,
+    params: Params,
+    model: Callable,
+    guide: Callable,
+    call: Arguments,
+    arguments: Callable[..., Any] | None,
+    data_plate: str | None,
+) -> Plan:
+    seen: list[tuple[Pair, Carriers]] = []
+
+    # What a pair is made of is seen where it is traced, and nothing but its data is computed.
+    def observed(key: Array, params: Params, call: Arguments) -> dict[str, Any]:
+        pair = trace_pair(key, params, model, guide, *call)
+        values = observed_values(pair.model)
+        seen.append((pair, carried_as_is(values, call)))
+        return values
+
+    values = fetched(compiled(observed)(key, params, call))
+    pair, as_is = seen[-1]
+    return plan_of(
+        pair, arguments, data_plate, lambda: find_carriers(values, call, np.asarray, as_is)
+    )
+
+
 def _compiled(model: Callable, guide: Callable, plan: Plan) -> Callable:
-    def look(key: Array, params: Params, call: Arguments) -> tuple[Look, Mapping[str, Any]]:
-        found = simulated(_host(key, params, model, guide), plan, call)
-        return found.look, found.carried
+    def look(
+        key: Array, params: Params, call: Arguments, first: Array
+    ) -> tuple[Look, Mapping[str, Any], Flags]:
+        host = _host(key, params, model, guide)
+        found = simulated(host, plan, call)
+
+        def closely() -> Flags:
+            return jax.tree.map(jnp.asarray, first_flags(host, found, call))
+
+        def fine() -> Flags:
+            yes, no = jnp.asarray(True), jnp.asarray(False)
+            return Flags(dict.fromkeys(found.truth.model, yes), no, no)
+
+        return found.look, found.carried, lax.cond(first, closely, fine)
 
     return compiled(look)
 
@@ -140,7 +188,7 @@ def _host(key: Array, params: Params, model: Callable, guide: Callable) -> Host:
         ),
         like=lambda value, leaf: jnp.reshape(value, leaf.shape).astype(jnp.result_type(leaf)),
         below=lambda site, plate: _below(keys["below"], site, plate),
-        to_numpy=np.asarray,
+        eps=OPERATIONS.eps,
     )
 
 

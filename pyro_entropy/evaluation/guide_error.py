@@ -10,17 +10,19 @@ from torch import Tensor
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, Normal
 
 from entropy_core.arguments import Arguments, leaves_of_batch, map_leaves
-from entropy_core.evaluation.simulations.carriers import check_carried
+from entropy_core.evaluation.simulations.carriers import carried_as_is, check_carried, find_carriers
 from entropy_core.evaluation.simulations.guide_error import GuideError
 from entropy_core.evaluation.simulations.looks import (
     Look,
+    check_flags,
     in_rows,
+    observed_values,
 )
 from entropy_core.evaluation.simulations.ranks import NUM_DRAWS
 from entropy_core.evaluation.simulations.simulator import (
     Host,
     Plan,
-    check_first,
+    first_flags,
     plan_of,
     simulated,
 )
@@ -28,7 +30,7 @@ from entropy_core.evaluation.simulations.sums import GuideErrorSums
 from entropy_core.traces.records import Plate
 from pyro_entropy.entropies.families import belongs_to, overrides_density
 from pyro_entropy.entropies.wrappers import elementwise
-from pyro_entropy.operations import to_numpy
+from pyro_entropy.operations import OPERATIONS, to_numpy
 from pyro_entropy.traces.batches import arguments_of
 from pyro_entropy.traces.modes import evaluating
 from pyro_entropy.traces.pairs import run_pair, simulate, trace_guide, trace_model
@@ -100,14 +102,34 @@ def guide_error(
         for call in sums.until_complete(lambda: arguments_of(batches, batch_size)):
             form = _form(call)
             if form not in plans:
-                pair = run_pair(model, guide, *call)
-                plans[form] = plan_of(pair, call, arguments, data_plate, to_numpy)
-                check_first(host, plans[form], call, simulated(host, plans[form], call))
-            found = simulated(host, plans[form], call)
-            check_carried(found.carried)
+                plan = _plan(model, guide, call, arguments, data_plate)
+                found = simulated(host, plan, call)
+                check_carried(found.carried)
+                check_flags(first_flags(host, found, call))
+                plans[form] = plan
+            else:
+                found = simulated(host, plans[form], call)
+                check_carried(found.carried)
             look = Look(*map_leaves(to_numpy, tuple(found.look)))
             sums.add(look, plans[form].untreated)
     return sums.guide_error()
+
+
+def _plan(
+    model: Callable,
+    guide: Callable,
+    call: Arguments,
+    arguments: Callable[..., Any] | None,
+    data_plate: str | None,
+) -> Plan:
+    pair = run_pair(model, guide, *call)
+    values = observed_values(pair.model)
+    return plan_of(
+        pair,
+        arguments,
+        data_plate,
+        lambda: find_carriers(values, call, to_numpy, carried_as_is(values, call)),
+    )
 
 
 def _host(model: Callable, guide: Callable) -> Host:
@@ -117,7 +139,7 @@ def _host(model: Callable, guide: Callable) -> Host:
         guide=lambda call, values: trace_guide(guide, *call, values=values).sites,
         like=lambda value, leaf: value.reshape(leaf.shape).to(leaf),
         below=_below,
-        to_numpy=to_numpy,
+        eps=OPERATIONS.eps,
     )
 
 

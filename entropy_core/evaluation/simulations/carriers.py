@@ -15,8 +15,20 @@ from entropy_core.checks import expected
 Carriers = Mapping[str, tuple[int, ...]]
 
 
+def carried_as_is(observed: Mapping[str, Any], call: Arguments) -> Carriers:
+    """The arguments that are the very arrays which sites have observed."""
+    leaves = leaves_of_batch((call.args, dict(call.kwargs)))
+    return {
+        name: tuple(i for i, leaf in enumerate(leaves) if leaf is value)
+        for name, value in observed.items()
+    }
+
+
 def find_carriers(
-    observed: Mapping[str, Any], call: Arguments, to_numpy: Callable[[Any], np.ndarray]
+    observed: Mapping[str, Any],
+    call: Arguments,
+    to_numpy: Callable[[Any], np.ndarray],
+    as_is: Carriers,
 ) -> Carriers:
     """The arguments that have the values which the observed sites have.
 
@@ -28,6 +40,7 @@ def find_carriers(
         observed: The value of each observed site.
         call: The arguments that the model was run with.
         to_numpy: From an array of the host to one of NumPy.
+        as_is: What `carried_as_is` has found.
 
     Raises:
         ValueError: If no argument has the values of a site, several that are not one array have, or
@@ -35,14 +48,15 @@ def find_carriers(
 
     Example:
         >>> x, y = np.eye(2), np.arange(2)
-        >>> find_carriers({"label": y, "pixels": x.ravel()}, Arguments((x,), {"y": y}), np.asarray)
+        >>> call, observed = Arguments((x,), {"y": y}), {"label": y, "pixels": x.ravel()}
+        >>> find_carriers(observed, call, np.asarray, carried_as_is(observed, call))
         {'label': (1,), 'pixels': (0,)}
     """
     leaves = leaves_of_batch((call.args, dict(call.kwargs)))
     arrays = {i: leaf for i, leaf in enumerate(leaves) if getattr(leaf, "shape", ())}
     found: dict[str, tuple[int, ...]] = {}
     for name, value in observed.items():
-        same = [i for i, leaf in arrays.items() if leaf is value]
+        same = list(as_is.get(name, ()))
         if not same:
             same = [i for i, leaf in arrays.items() if _equal(to_numpy(leaf), to_numpy(value))]
             if len({id(arrays[i]) for i in same}) > 1:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from entropy_core.checks import expected
 from entropy_core.evaluation.draws import check_own_rows
 from entropy_core.evaluation.shapes import SiteShape, data_plate_of
@@ -28,14 +26,14 @@ class Look(NamedTuple):
         sites: For each site by how much its part of `log w` is higher at the true latents than at
             the guide's draws, of shape `(B,)`.
         elbo: `log w` at the guide's draws, `(B,)`.
-        size: The sum of the absolute parts of both, `(B,)`, which rounding grows with.
+        rounding: By how much rounding may move the sum of parts, `(B,)`.
         parts: For each latent site that has ranks what part of the guide's distribution is below
             the true latents, `(B, H)`.
     """
 
     sites: Mapping[str, Any]
     elbo: Any
-    size: Any
+    rounding: Any
     parts: Mapping[str, Any]
 
 
@@ -122,57 +120,67 @@ def check_simulated(sites: Mapping[str, BaseSite], pair: Pair) -> None:
             raise ValueError(expected(what, "model", tuple(drawn.value.shape)))
 
 
-def check_same_model(again: Mapping[str, np.ndarray], drawn: Mapping[str, np.ndarray]) -> None:
-    """Refuses models that are others with the simulated data than those that simulated them.
-
-    Such as one whose latents, covariates or masks come from the argument that it observes, too.
+class Flags(NamedTuple):
+    """What a closer look at a batch of simulations shows, as numbers of the host.
 
     Args:
-        again: For each site its log-probabilities, of the model that observes the simulations.
-        drawn: Those of the run that drew them.
+        same_model: For each site of the model whether it has the same density at the same values
+            when it observes what was simulated.
+        same_guide: Whether the guide has the same densities with the data that were given.
+        changed: Whether the simulated data are others than those.
+    """
+
+    same_model: Mapping[str, Any]
+    same_guide: Any
+    changed: Any
+
+
+def check_flags(flags: Flags) -> None:
+    """Refuses simulations that do not mean what they should.
+
+    Args:
+        flags: What a closer look shows.
 
     Raises:
-        ValueError: If those of a site differ by more than rounding.
+        ValueError: If the model is another one with the simulated data, such as one whose latents,
+            covariates or masks come from the argument that it observes, too; or if the guide does
+            not look at the data.
     """
-    for name, values in drawn.items():
-        # Another order of sums in a batch of another layout moves the last digits.
-        tolerance = np.finfo(values.dtype).eps ** 0.5
-        if not np.allclose(again[name], values, rtol=tolerance, atol=tolerance, equal_nan=True):
+    for name, same in flags.same_model.items():
+        if not bool(same):
             what = f"a density of '{name}' that depends on no observation"
             raise ValueError(expected(what, "model", "another one with the simulated data"))
-
-
-def check_depends(changed: bool, same: bool) -> None:
-    """Refuses guides that do not look at the data.
-
-    Args:
-        changed: Whether the data are others.
-        same: Whether all densities of the guide are the same.
-
-    Raises:
-        ValueError: If other data change nothing.
-    """
-    if changed and same:
+    if bool(flags.changed) and bool(flags.same_guide):
         raise ValueError(expected(FITTED, "guide", "the same densities whatever the data"))
 
 
-def log_ratios(truth: Pair, drawn: Pair, plate: Plate) -> tuple[dict[str, Any], Any, Any]:
-    """The fields `sites`, `elbo` and `size` of a `Look`.
+def is_close(first: Any, second: Any, eps: float) -> Any:
+    """Whether log-probabilities are the same but for the order of the sums in them."""
+    near = abs(first - second) <= eps**0.5 * (1 + abs(second))
+    # What is infinite, or no number, in both.
+    return (near | (first == second) | ((first != first) & (second != second))).all()
+
+
+def log_ratios(
+    truth: Pair, drawn: Pair, plate: Plate, eps: Callable[[Any], float]
+) -> tuple[dict[str, Any], Any, Any]:
+    """The fields `sites`, `elbo` and `rounding` of a `Look`.
 
     Args:
         truth: Model and guide at the latents that the model has drawn, with its data.
         drawn: Both at the guide's draws, with the same data.
         plate: The plate over data points.
+        eps: The distance from one to the next number in the float type of an array.
     """
     at_truth, at_draws = _parts(truth, plate), _parts(drawn, plate)
     sites = {name: at_truth[name] - at_draws[name] for name in at_truth}
-    size = sum(
-        abs(per_datum(site, plate))
+    rounding = sum(
+        eps(site.log_prob) * abs(per_datum(site, plate))
         for pair in (truth, drawn)
         for sites_of in (pair.model, pair.guide)
         for site in sites_of.values()
     )
-    return sites, sum(at_draws.values()), size
+    return sites, sum(at_draws.values()), rounding
 
 
 def _parts(pair: Pair, plate: Plate) -> dict[str, Any]:

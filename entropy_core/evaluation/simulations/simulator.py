@@ -3,21 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from entropy_core.arguments import Arguments
-from entropy_core.evaluation.simulations.carriers import (
-    Carriers,
-    check_carried,
-    find_carriers,
-    with_values,
-)
+from entropy_core.arguments import Arguments, leaves_of_batch
+from entropy_core.evaluation.simulations.carriers import Carriers, with_values
 from entropy_core.evaluation.simulations.looks import (
+    Flags,
     Look,
-    check_depends,
-    check_same_model,
     check_simulable,
     check_simulated,
+    is_close,
     is_discrete,
     log_ratios,
     observed_values,
@@ -41,7 +34,7 @@ class Host(NamedTuple):
         like: From a value and an argument to the value in the argument's shape and number type.
         below: From a latent site of the guide, and the plate over data points, to the part of its
             distribution that is below its value, `(B, H)`.
-        to_numpy: From an array to one of NumPy.
+        eps: The distance from one to the next number in the float type of an array.
     """
 
     simulate: Callable[[Arguments], Sites]
@@ -49,7 +42,7 @@ class Host(NamedTuple):
     guide: Callable[[Arguments, Mapping[str, Any] | None], Sites]
     like: Callable[[Any, Any], Any]
     below: Callable[[Any, Plate], Any]
-    to_numpy: Callable[[Any], np.ndarray]
+    eps: Callable[[Any], float]
 
 
 class Plan(NamedTuple):
@@ -94,28 +87,26 @@ class Simulated(NamedTuple):
 
 def plan_of(
     pair: Pair,
-    call: Arguments,
     arguments: Callable[..., Any] | None,
     data_plate: str | None,
-    to_numpy: Callable[[Any], np.ndarray],
+    carriers: Callable[[], Carriers],
 ) -> Plan:
     """Looks at what a pair is and how its data come to it.
 
     Args:
         pair: A look at the pair with the data that were given.
-        call: Its arguments.
         arguments: See `guide_error` of either side.
         data_plate: See `find_data_plate`.
-        to_numpy: From an array of the host to one of NumPy.
+        carriers: Finds out which arguments carry the observations.
 
     Raises:
         ValueError: As `check_simulable` and `find_carriers` do.
     """
     plate = check_simulable(pair, data_plate)
-    observed = observed_values(pair.model)
-    carriers = {} if arguments else find_carriers(observed, call, to_numpy)
     discrete = [name for name, site in pair.guide.items() if is_discrete(site)]
-    return Plan(pair, plate, carriers, arguments, dict.fromkeys(discrete, "discrete"))
+    return Plan(
+        pair, plate, {} if arguments else carriers(), arguments, dict.fromkeys(discrete, "discrete")
+    )
 
 
 def simulated(host: Host, plan: Plan, call: Arguments) -> Simulated:
@@ -143,39 +134,42 @@ def simulated(host: Host, plan: Plan, call: Arguments) -> Simulated:
         if name not in plan.untreated
     }
     carried = {name: observes(again[name].value, value) for name, value in values.items()}
-    return Simulated(Look(*log_ratios(truth, drawn, plan.plate), below), carried, new, truth)
+    return Simulated(
+        Look(*log_ratios(truth, drawn, plan.plate, host.eps), below), carried, new, truth
+    )
 
 
-def check_first(host: Host, plan: Plan, call: Arguments, found: Simulated) -> None:
+def first_flags(host: Host, found: Simulated, call: Arguments) -> Flags:
     """Looks at a batch more closely: whether its simulations mean what they should.
 
     Args:
         host: What runs model and guide.
-        plan: How to simulate.
+        found: The simulations.
         call: The arguments of the batch as they were given.
-        found: Its simulations.
-
-    Raises:
-        ValueError: If the model does not observe the simulated data, is another one with them than
-            that which simulated them, or the guide does not depend on them.
     """
-    truth, to_numpy = found.truth, host.to_numpy
-    check_carried(found.carried)
+    truth = found.truth
     latents = {n: s.value for n, s in truth.model.items() if not s.is_observed}
-    again = host.model(found.call, latents)
-    check_same_model(
-        *({n: to_numpy(s.log_prob) for n, s in m.items()} for m in (again, truth.model))
-    )
-    before, now = observed_values(plan.pair.model), observed_values(truth.model)
-    others = host.guide(call, latents)
+    again, others = host.model(found.call, latents), host.guide(call, latents)
+    same_model = {
+        name: is_close(again[name].log_prob, site.log_prob, host.eps(site.log_prob))
+        for name, site in truth.model.items()
+    }
+    same_guide: Any = True
+    for name, site in truth.guide.items():
+        same_guide = (others[name].log_prob == site.log_prob).all() & same_guide
+    return Flags(same_model, same_guide, _differ(call, found.call))
 
-    def equal(first: Any, second: Any) -> bool:
-        return np.array_equal(to_numpy(first), to_numpy(second))
 
-    check_depends(
-        any(not equal(before[name], value) for name, value in now.items()),
-        all(equal(s.log_prob, others[name].log_prob) for name, s in truth.guide.items()),
-    )
+def _differ(call: Arguments, other: Arguments) -> Any:
+    leaves, others = (leaves_of_batch((c.args, dict(c.kwargs))) for c in (call, other))
+    if [getattr(a, "shape", ()) for a in leaves] != [getattr(a, "shape", ()) for a in others]:
+        return True
+    pairs = zip(leaves, others, strict=True)
+    changed: Any = False
+    for leaf, new in pairs:
+        if getattr(leaf, "shape", ()):
+            changed = (leaf != new).any() | changed
+    return changed
 
 
 def _held(host: Host, own: Sites, sites: Sites, call: Arguments) -> Sites:

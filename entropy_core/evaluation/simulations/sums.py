@@ -12,7 +12,7 @@ from entropy_core.evaluation.simulations.ranks import NUM_RANKS, count_ranks, ra
 
 T = TypeVar("T")
 
-TOTAL, ELBO, SIZE = "total", "elbo", "size"
+TOTAL, ELBO, ROUNDING = "total", "elbo", "rounding"
 
 
 class GuideErrorSums:
@@ -38,7 +38,7 @@ class GuideErrorSums:
         if num_simulations < 2:
             raise ValueError(expected("at least 2", "num_simulations", num_simulations))
         self.num_simulations = num_simulations
-        self._count, self._infinite, self._rounding = 0, 0, 0.0
+        self._count, self._infinite = 0, 0
         self._names: list[str] = []
         self._latents: dict[str, np.ndarray] = {}
         self._untreated: dict[str, str] = {}
@@ -82,7 +82,7 @@ class GuideErrorSums:
         parts = dict(
             sorted(parts.items(), key=lambda item: item[0] not in {*look.parts, *untreated})
         )
-        names = [*parts, TOTAL, ELBO, SIZE]
+        names = [*parts, TOTAL, ELBO, ROUNDING]
         if self._names and names != self._names:
             what = f"the sites {self._names[:-3]} in every batch"
             raise ValueError(expected(what, "batches", names[:-3]))
@@ -93,11 +93,9 @@ class GuideErrorSums:
             bad = [name for name, values in parts.items() if np.isnan(values).any()]
             what = "densities that are numbers at the latents of model and guide"
             raise ValueError(expected(what, "model` and `guide", f"NaN at {bad or list(parts)}"))
-        columns = [*parts.values(), total, elbo, np.asarray(look.size, np.float64)[rows]]
+        columns = [*parts.values(), total, elbo, np.asarray(look.rounding, np.float64)[rows]]
         self._infinite += int(np.isinf(total).sum())
         self._untreated |= untreated
-        eps = np.finfo(np.asarray(look.elbo).dtype).eps
-        self._rounding = max(self._rounding, float(eps))
         self._add(names, np.stack(columns, -1))
         for name, below in look.parts.items():
             counts = count_ranks(ranks_of(np.asarray(below)[rows]))
@@ -129,8 +127,7 @@ class GuideErrorSums:
         }
         labels = {n: [f"{n}[{h}]" for h in range(len(c))] for n, c in self._latents.items()}
         counts = list(self._latents.values())
-        rounding = self._rounding * estimates.pop(SIZE).mean
-        total, elbo = estimates.pop(TOTAL), estimates.pop(ELBO)
+        total, elbo, rounding = (estimates.pop(name) for name in (TOTAL, ELBO, ROUNDING))
         return GuideError(
             divergence=total.mean,
             std_error=total.error,
@@ -140,6 +137,6 @@ class GuideErrorSums:
             rank_counts=np.concatenate(counts) if counts else np.zeros((0, NUM_RANKS), np.intp),
             num_simulations=self._count,
             num_infinite=self._infinite,
-            rounding=rounding,
+            rounding=rounding.mean,
             untreated=tuple(self._untreated.items()),
         )
