@@ -72,10 +72,13 @@ def divergence_of(counts: Counts) -> Float[np.ndarray, "h 2"]:
         logs = np.where(bins > 0, np.log(NUM_BINS * shares), 0.0)
     value = (shares * logs).sum(1)
     num = num[:, 0]
-    # The first term of the variance vanishes where the ranks are uniform; the second one stays.
-    variance = (shares * logs**2).sum(1) - value**2 + (NUM_BINS - 1) / (2 * num)
-    bias = ((bins > 0).sum(1) - 1) / (2 * num)
-    return np.stack([value - bias, np.sqrt(np.maximum(variance, 0) / num)], -1)
+    # That of the shares' logarithms is noise alone where the ranks are uniform, of twice the
+    # variance that the sum has there.
+    freedom = (bins > 0).sum(1) - 1
+    variance = (shares * logs**2).sum(1) - value**2 - freedom / num
+    variance = np.maximum(variance, 0.0) + freedom / (2 * num)
+    bias = freedom / (2 * num)
+    return np.stack([value - bias, np.sqrt(variance / num)], -1)
 
 
 def probability(counts: Int[np.ndarray, " h"], num: int, level: float) -> Float[np.ndarray, " h"]:
