@@ -10,6 +10,7 @@ import xarray as xr
 from arviz_base import dict_to_dataset
 from jaxtyping import Int
 
+from entropy_core.evaluation.names import variable_names
 from entropy_core.evaluation.simulations.ranks import rank_table, spread_evenly
 from entropy_core.evaluation.simulations.words import (
     MOST_LATENTS,
@@ -138,7 +139,8 @@ class GuideError:
         sites: dict[str, list[np.ndarray]] = {}
         for label, counts in zip(self.latents, self.rank_counts, strict=True):
             sites.setdefault(label.rpartition("[")[0], []).append(spread_evenly(counts))
-        ranks = {name: np.stack(columns, -1)[None] for name, columns in sites.items()}
+        names = variable_names(sites)
+        ranks = {names[site]: np.stack(columns, -1)[None] for site, columns in sites.items()}
         attributes = {
             "divergence": self.divergence,
             "std_error": self.std_error,
@@ -147,13 +149,14 @@ class GuideError:
         }
         return xr.DataTree.from_dict({"prior_sbc": dict_to_dataset(ranks, attrs=attributes)})
 
-    def plot(self, *, coverage: bool = False, **options: Any) -> Any:
+    def plot(self, *, coverage: bool = False, backend: str = "matplotlib", **options: Any) -> Any:
         """The distribution of ranks, less that of uniform ones, with simultaneous bands.
 
         Args:
             coverage: Whether to show how many true latents lie in the guide's central intervals,
                 less how many should, in place of ranks.
-            **options: Those of `arviz_plots.plot_ecdf_pit`, such as `ci_prob` and `backend`.
+            backend: One of arviz-plots, such as `"plotly"`.
+            **options: Those of `arviz_plots.plot_ecdf_pit`, such as `coords`, `col_wrap`.
 
         Returns:
             The `arviz_plots.PlotCollection`.
@@ -166,7 +169,11 @@ class GuideError:
         except ImportError as error:
             error.add_note("The figures need: pip install 'elbo-entropy[plots]'")
             raise
-        return plot_ecdf_pit(self.to_datatree(), coverage=coverage, **options)
+        if backend == "matplotlib":
+            # Room for titles and labels.
+            options["figure_kwargs"] = {"layout": "constrained", **options.get("figure_kwargs", {})}
+        tree = self.to_datatree()
+        return plot_ecdf_pit(tree, coverage=coverage, backend=backend, **options)
 
     def __str__(self) -> str:
         width = max(4, *(len(name) for name in self.sites))
