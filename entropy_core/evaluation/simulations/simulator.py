@@ -127,6 +127,9 @@ def simulated(host: Host, plan: Plan, call: Arguments) -> Simulated:
     new = plan.hand_over(values, call, host.like)
     own = host.guide(new, None)
     again = host.model(new, own)
+    carried = {name: observes(again[name].value, value) for name, value in values.items()}
+    # An argument of another float type has rounded them: both densities are of the same data.
+    sites |= {name: sites[name].holding(again[name].value) for name in values}
     truth, drawn = Pair(sites, _held(host, own, sites, new)), Pair(again, own)
     below = {
         name: host.below(site, plan.plate)

@@ -7,11 +7,13 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from entropy_core.evaluation.simulations.ranks import LEVELS
-from entropy_core.results.numbers import with_error
+from entropy_core.results.numbers import short, with_error
 
-# The probability that anything is said against the posterior: one half for the divergence, one for
-# the ranks of all latents together.
-FALSE_ALARM = 0.01
+# The probability that anything is said against the posterior, that of three standard errors: one
+# half for the divergence, one for the ranks of all latents together.
+FALSE_ALARM = 0.0027
+# In nats per data point: parameters in float32 may be off by so much themselves.
+NEGLIGIBLE = 1e-6
 # Of many latents those are named that are farthest off.
 MOST_LATENTS = 10
 MOST_NAMED = 5
@@ -21,9 +23,12 @@ INTERVALS = [f"{100 * level:.0f} %" for level in LEVELS]
 
 def divergence_differs(divergence: float, error: float, num: int, rounding: float) -> bool:
     """Whether a divergence is above zero by more than its error and rounding allow."""
-    if np.isinf(divergence):
-        return True
-    return bool(divergence > stdtrit(num - 1, 1 - FALSE_ALARM / 2) * error + rounding)
+    return bool(np.isinf(divergence) or divergence > _margin(error, num, rounding))
+
+
+def _margin(error: float, num: int, rounding: float) -> float:
+    # By Student's t, with as many degrees as there are simulations less one.
+    return float(stdtrit(num - 1, 1 - FALSE_ALARM / 2) * error + max(rounding, NEGLIGIBLE))
 
 
 def wrong_latents(table: pd.DataFrame) -> pd.DataFrame:
@@ -66,8 +71,12 @@ def on_divergence(
             "The guide is not the posterior, as ranks show, but the divergence is not told from "
             f"zero in {num:,} simulations ({with_error(divergence, error)} nats)."
         ]
-    if error <= rounding:
-        return [f"In {num:,} simulations guide and posterior do not differ."]
+    if error <= max(rounding, NEGLIGIBLE):
+        bound = max(divergence, 0.0) + _margin(error, num, rounding)
+        return [
+            f"In {num:,} simulations guide and posterior do not differ: the divergence is less "
+            f"than {short(bound)} nats per data point."
+        ]
     return [
         f"In {num:,} simulations no difference of guide and posterior shows: the divergence is "
         f"{with_error(divergence, error)} nats per data point."

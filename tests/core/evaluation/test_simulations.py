@@ -24,6 +24,7 @@ from entropy_core.evaluation.simulations.ranks import (
     spread_evenly,
 )
 from entropy_core.evaluation.simulations.sums import GuideErrorSums
+from entropy_core.evaluation.simulations.words import FALSE_ALARM
 from tests.support.helpers import STANDARD_ERRORS
 
 NUM = 10_000
@@ -63,12 +64,12 @@ def test_a_scale_off_by_a_tenth_is_found(scale):
 
 
 def test_uniform_ranks_are_hardly_ever_flagged():
-    # Each latent as if it were alone: half a hundredth is left to its ranks.
-    num = 4000
+    # Each latent as if it were alone: half of the level is left to its ranks.
+    num, level = 4000, FALSE_ALARM / 2
     counts = np.random.default_rng(2).multinomial(NUM, np.full(NUM_RANKS, 1 / NUM_RANKS), num)
     table = rank_table([f"z[{i}]" for i in range(num)], counts)
-    share = (table["p_value"] < 0.005).mean()
-    assert share < 0.005 + STANDARD_ERRORS * (0.005 / num) ** 0.5
+    share = (table["p_value"] < level).mean()
+    assert share < level + STANDARD_ERRORS * (level / num) ** 0.5
     for level in LEVELS:
         scores = (table[f"{100 * level:.0f} %"] - level) / table[f"{100 * level:.0f} % error"]
         assert 0.95 < scores.std() < 1.05
