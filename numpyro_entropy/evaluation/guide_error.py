@@ -180,12 +180,17 @@ def _compiled(model: Callable, guide: Callable, plan: Plan) -> Callable:
 
 def _host(key: Array, params: Params, model: Callable, guide: Callable) -> Host:
     keys = dict(zip(("simulate", "model", "guide", "below"), random.split(key, 4), strict=True))
+
+    def guide_at(call: Arguments, values: Any) -> dict[str, Site]:
+        return trace_guide(keys["guide"], params, guide, *call, values=values).sites
+
     return Host(
         simulate=lambda call: simulate(keys["simulate"], params, model, *call),
         model=lambda call, values: trace_model(keys["model"], params, model, *call, values=values),
-        guide=lambda call, values: (
-            trace_guide(keys["guide"], params, guide, *call, values=values).sites
-        ),
+        guide=guide_at,
+        # The compiler computes once what both runs of the guide have in common. One site alone may
+        # depend on itself, in the loop of a `scan`.
+        hold=lambda own, values, call: guide_at(call, values),
         like=lambda value, leaf: jnp.reshape(value, leaf.shape).astype(jnp.result_type(leaf)),
         below=lambda site, plate: _below(keys["below"], site, plate),
         eps=OPERATIONS.eps,

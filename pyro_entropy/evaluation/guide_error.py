@@ -1,7 +1,8 @@
 """How far a guide is from the posterior, from simulations of the model."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pyro
@@ -137,10 +138,20 @@ def _host(model: Callable, guide: Callable) -> Host:
         simulate=lambda call: simulate(model, *call),
         model=lambda call, values: trace_model(model, *call, values=values),
         guide=lambda call, values: trace_guide(guide, *call, values=values).sites,
+        hold=partial(_hold, guide),
         like=lambda value, leaf: value.reshape(leaf.shape).to(leaf),
         below=_below,
         eps=OPERATIONS.eps,
     )
+
+
+def _hold(
+    guide: Callable, own: Mapping[str, Site], values: Mapping[str, Tensor], call: Arguments
+) -> dict[str, Site]:
+    # One site depends on no draw of another: the guide need not run again.
+    if len(own) == 1:
+        return {name: site.holding(values[name]) for name, site in own.items()}
+    return trace_guide(guide, *call, values=values).sites
 
 
 def _below(site: Site, plate: Plate) -> Tensor:

@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from entropy_core.arguments import Arguments, leaves_of_batch, map_leaves
+from entropy_core.arguments import Arguments
 from entropy_core.checks import expected
 
-# For each observed site the numbers of those arguments, in the order of `leaves_of_batch`.
-Carriers = Mapping[str, tuple[int, ...]]
+# Where an argument is: keys and places, from the outside in. (A number would not do: what JAX has
+# traced has dictionaries in another order.)
+Place = tuple[Any, ...]
+# For each observed site the places of those arguments.
+Carriers = Mapping[str, tuple[Place, ...]]
 
 
 def carried_as_is(observed: Mapping[str, Any], call: Arguments) -> Carriers:
     """The arguments that are the very arrays which sites have observed."""
-    leaves = leaves_of_batch((call.args, dict(call.kwargs)))
+    leaves = _leaves(_tree(call))
     return {
-        name: tuple(i for i, leaf in enumerate(leaves) if leaf is value)
+        name: tuple(place for place, leaf in leaves if leaf is value)
         for name, value in observed.items()
     }
 
@@ -50,11 +53,10 @@ def find_carriers(
         >>> x, y = np.eye(2), np.arange(2)
         >>> call, observed = Arguments((x,), {"y": y}), {"label": y, "pixels": x.ravel()}
         >>> find_carriers(observed, call, np.asarray, carried_as_is(observed, call))
-        {'label': (1,), 'pixels': (0,)}
+        {'label': ((1, 'y'),), 'pixels': ((0, 0),)}
     """
-    leaves = leaves_of_batch((call.args, dict(call.kwargs)))
-    arrays = {i: leaf for i, leaf in enumerate(leaves) if getattr(leaf, "shape", ())}
-    found: dict[str, tuple[int, ...]] = {}
+    arrays = {p: leaf for p, leaf in _leaves(_tree(call)) if getattr(leaf, "shape", ())}
+    found: dict[str, tuple[Place, ...]] = {}
     for name, value in observed.items():
         same = list(as_is.get(name, ()))
         if not same:
@@ -88,14 +90,12 @@ def with_values(
         call: The arguments.
         like: From a value and an argument to the value in the argument's shape and number type.
     """
-    place_of = {place: name for name, places in carriers.items() for place in places}
-    seen = iter(range(len(leaves_of_batch((call.args, dict(call.kwargs))))))
+    site_at = {place: name for name, places in carriers.items() for place in places}
 
-    def put(leaf: Any) -> Any:
-        name = place_of.get(next(seen))
-        return leaf if name is None else like(values[name], leaf)
+    def put(place: Place, leaf: Any) -> Any:
+        return like(values[site_at[place]], leaf) if place in site_at else leaf
 
-    return Arguments(*map_leaves(put, (call.args, dict(call.kwargs))))
+    return Arguments(*_map(put, _tree(call)))
 
 
 def check_carried(carried: Mapping[str, Any]) -> None:
@@ -111,6 +111,24 @@ def check_carried(carried: Mapping[str, Any]) -> None:
         if not bool(fine):
             what = f"arguments with which the model observes what was simulated for '{name}'"
             raise ValueError(expected(what, "arguments", "other observations"))
+
+
+def _tree(call: Arguments) -> tuple[tuple, dict[str, Any]]:
+    return call.args, dict(call.kwargs)
+
+
+def _map(fn: Callable[[Place, Any], Any], tree: Any, place: Place = ()) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _map(fn, part, (*place, key)) for key, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        return type(tree)([_map(fn, part, (*place, i)) for i, part in enumerate(tree)])
+    return fn(place, tree)
+
+
+def _leaves(tree: Any) -> list[tuple[Place, Any]]:
+    found: list[tuple[Place, Any]] = []
+    _map(lambda place, leaf: found.append((place, leaf)), tree)
+    return found
 
 
 def _ask(what: str, got: str) -> str:

@@ -31,6 +31,8 @@ class Host(NamedTuple):
         model: From arguments and values of the latents, or the sites that have them, to the sites
             of the model.
         guide: From arguments, and values of the latents or `None`, to the sites of the guide.
+        hold: From the guide's sites, values of the latents, and arguments, to its sites at these
+            values.
         like: From a value and an argument to the value in the argument's shape and number type.
         below: From a latent site of the guide, and the plate over data points, to the part of its
             distribution that is below its value, `(B, H)`.
@@ -40,6 +42,7 @@ class Host(NamedTuple):
     simulate: Callable[[Arguments], Sites]
     model: Callable[[Arguments, Mapping[str, Any]], Sites]
     guide: Callable[[Arguments, Mapping[str, Any] | None], Sites]
+    hold: Callable[[Sites, Mapping[str, Any], Arguments], Sites]
     like: Callable[[Any, Any], Any]
     below: Callable[[Any, Plate], Any]
     eps: Callable[[Any], float]
@@ -130,7 +133,8 @@ def simulated(host: Host, plan: Plan, call: Arguments) -> Simulated:
     carried = {name: observes(again[name].value, value) for name, value in values.items()}
     # An argument of another float type has rounded them: both densities are of the same data.
     sites |= {name: sites[name].holding(again[name].value) for name in values}
-    truth, drawn = Pair(sites, _held(host, own, sites, new)), Pair(again, own)
+    latents = {name: sites[name].value for name in own}
+    truth, drawn = Pair(sites, host.hold(own, latents, new)), Pair(again, own)
     below = {
         name: host.below(site, plan.plate)
         for name, site in truth.guide.items()
@@ -173,10 +177,3 @@ def _differ(call: Arguments, other: Arguments) -> Any:
         if getattr(leaf, "shape", ()):
             changed = (leaf != new).any() | changed
     return changed
-
-
-def _held(host: Host, own: Sites, sites: Sites, call: Arguments) -> Sites:
-    # One site depends on no draw of another: the guide need not run again.
-    if len(own) == 1:
-        return {name: site.holding(sites[name].value) for name, site in own.items()}
-    return host.guide(call, {name: sites[name].value for name in own})

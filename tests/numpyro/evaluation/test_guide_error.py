@@ -9,6 +9,7 @@ import torch
 from flax import nnx
 from jax import random
 from numpyro import handlers
+from numpyro.contrib.control_flow import scan
 from numpyro.contrib.module import nnx_module
 from numpyro.infer.autoguide import AutoNormal
 
@@ -97,7 +98,10 @@ def test_arguments_that_are_not_observed_stay_as_they_are():
     # Labels up to 99 would show: with others in their place the guide is far off.
     labels = np.arange(100.0)
     batches = iter([((X[:50],), {"labels": labels[:50]}), ((X[50:],), {"labels": labels[50:]})])
-    found = guide_error(KEY, {}, model, guide, batches, num_simulations=1001)
+    # One argument of all that a data point has, the observations not the first by name.
+    batches = [({"x": x[0], **labels},) for x, labels in batches]
+    pair = lambda batch: model(**batch), lambda batch: guide(**batch)
+    found = guide_error(KEY, {}, *pair, batches, num_simulations=1001)
     check_right(found)
     assert found.num_simulations == 1001
 
@@ -196,6 +200,31 @@ def test_latents_that_depend_on_each_other_and_draws_for_ranks():
     assert "b[0]" not in "".join(wrong.findings())
 
 
+def test_a_site_in_a_loop_depends_on_itself():
+    # The first observation says something of the first latent alone, and the second one nothing.
+    def walk(x, informs):
+        def step(z, row):
+            with numpyro.plate("data", x.shape[1]):
+                z = numpyro.sample("z", dist.Normal(0.8 * z, 1.0))
+                numpyro.sample("x", dist.Normal(row[1] * z, 1.0), obs=row[0])
+            return z, None
+
+        scan(step, jnp.zeros(x.shape[1]), (x, informs))
+
+    def backwards(x, informs):
+        def step(z, row):
+            scale = jnp.where(row[1] > 0, 0.5**0.5, 1.0)
+            with numpyro.plate("data", x.shape[1]):
+                z = numpyro.sample("z", dist.Normal(0.8 * z + row[1] * row[0] / 2, scale))
+            return z, None
+
+        scan(step, jnp.zeros(x.shape[1]), (x, informs))
+
+    found = guide_error(KEY, {}, walk, backwards, [(np.zeros((2, 500)), np.array([1.0, 0.0]))])
+    check_right(found)
+    assert found.latents == ("z[0]", "z[1]")
+
+
 def steps(x):
     with numpyro.plate("data", len(x)):
         z = numpyro.sample("z", dist.Normal(jnp.zeros(()), 1.0))
@@ -280,7 +309,7 @@ REFUSED = {
 
 
 # Those that have to be compiled to be refused are in Pyro's tests.
-COMPILED = ("a guide of one data set", "AutoNormal", "no argument")
+COMPILED = ("a guide of one data set", "AutoNormal", "no argument", "teacher forcing")
 
 
 @pytest.mark.parametrize("name", mostly(REFUSED, REFUSED.keys() - {*COMPILED}))
