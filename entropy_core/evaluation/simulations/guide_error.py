@@ -10,13 +10,16 @@ import xarray as xr
 from arviz_base import dict_to_dataset
 from jaxtyping import Int
 
+from entropy_core.evaluation.likelihood import LogLikelihood
 from entropy_core.evaluation.names import variable_names
 from entropy_core.evaluation.simulations.ranks import rank_table, spread_evenly
 from entropy_core.evaluation.simulations.words import (
     MOST_LATENTS,
     divergence_differs,
     on_divergence,
+    on_gaps,
     on_latents,
+    on_misfit,
     on_untreated,
     rank_lines,
     wrong_latents,
@@ -125,6 +128,27 @@ class GuideError:
             ),
             *on_latents(table, self.num_simulations, self.divergence),
             *on_untreated(self.untreated),
+        ]
+
+    def on_data(self, likelihood: LogLikelihood) -> list[str]:
+        """What real data say beside the simulated ones: of the guide there, and of the model.
+
+        The model's own data have a mean log-likelihood between `elbo` and `elbo + divergence`. Data
+        with another one are none of the model's, even where the guide is the posterior.
+
+        Args:
+            likelihood: What `log_likelihood` returns for the data.
+
+        Returns:
+            A sentence or two for each finding; none where errors allow none.
+
+        Raises:
+            ValueError: If `likelihood` has no ELBOs.
+        """
+        gaps, values = likelihood.gaps, likelihood.values
+        return [
+            *on_gaps(gaps, likelihood.pareto_k, self.divergence, self.std_error),
+            *on_misfit(values, likelihood.pareto_k, self.elbo, self.divergence, self.std_error),
         ]
 
     def to_datatree(self) -> xr.DataTree:

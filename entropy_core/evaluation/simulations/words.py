@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from entropy_core.evaluation.likelihood import HIGH_K
 from entropy_core.evaluation.simulations.ranks import LEVELS
 from entropy_core.results.numbers import short, with_error
 
@@ -129,6 +131,72 @@ def _on_latent(name: str, row: pd.Series, num: int) -> str:
 def on_untreated(untreated: Sequence[tuple[str, str]]) -> list[str]:
     """Which latents have no ranks."""
     return [f"'{name}' has no ranks ({why})." for name, why in untreated]
+
+
+def on_gaps(
+    gaps: NDArray[np.float64], pareto_k: NDArray[np.float64], divergence: float, error: float
+) -> list[str]:
+    """How far the guide is from the posterior of real data, and whether farther than of others.
+
+    Args:
+        gaps: For each data point the log-likelihood less the ELBO, an estimate of `KL(q || p)`.
+        pareto_k: Where it is high, a gap is an underestimate.
+        divergence: The divergence over simulations, of which `KL(q || p)` is a part.
+        error: Its standard error.
+    """
+    mean, spread, worst = _mean_error(gaps), gaps.std(), int(gaps.argmax())
+    high = int((pareto_k > HIGH_K).sum())
+    at_least = "at least about " if high else ""
+    found = [
+        f"On the data the guide is {at_least}{with_error(*mean)} nats per data point from the "
+        f"posterior, KL(q || p) alone, and {short(gaps[worst])} for data point {worst}."
+    ]
+    if high:
+        found.append(
+            f"For {high:,} of {len(gaps):,} data points a few draws decide (Pareto k > {HIGH_K}): "
+            "there it is likely to be more."
+        )
+    if spread and mean[0] - 3 * mean[1] > divergence + 3 * error:
+        found.append(
+            "That is more than both divergences together on data of the model's own "
+            f"({with_error(divergence, error)}): such data the guide does better."
+        )
+    return found
+
+
+def on_misfit(
+    values: NDArray[np.float64],
+    pareto_k: NDArray[np.float64],
+    elbo: tuple[float, float],
+    divergence: float,
+    error: float,
+) -> list[str]:
+    """Whether the data have another log-likelihood than the model's own.
+
+    Args:
+        values: The log-likelihood of each data point, estimated from below.
+        pareto_k: Where it is high, that is an underestimate.
+        elbo: The ELBO of simulated data, and its standard error.
+        divergence: By how much their log-likelihood is above it at most.
+        error: Its standard error.
+    """
+    mean, spread = _mean_error(values)
+    low, high = elbo[0], elbo[0] + divergence
+    margin = 3 * np.hypot(spread, elbo[1] + error)
+    # From below says nothing of what is lower, where a few draws decide.
+    is_lower = mean + margin < low and not (pareto_k > HIGH_K).any()
+    if not is_lower and not mean - margin > high:
+        return []
+    return [
+        "The data are not like the model's own: those have a log-likelihood between "
+        f"{low:.2f} and {high:.2f} nats per data point on average, these one of "
+        f"{with_error(mean, spread)}."
+    ]
+
+
+def _mean_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    num = len(values)
+    return float(values.mean()), float(values.std(ddof=1) / num**0.5) if num > 1 else float("nan")
 
 
 def rank_lines(table: pd.DataFrame, most: int) -> list[str]:

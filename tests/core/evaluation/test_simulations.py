@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm
 
 from entropy_core.arguments import Arguments
+from entropy_core.evaluation.likelihood import LogLikelihood
 from entropy_core.evaluation.simulations.carriers import (
     carried_as_is,
     find_carriers,
@@ -202,6 +203,31 @@ def test_of_many_latents_the_worst_are_named():
     assert "other latents are not uniform, either." in text
     assert "- z[19]" in text
     assert "- z[0]" not in text
+
+
+def likelihood_of(values, gaps, k=0.1):
+    one = np.ones(len(values))
+    return LogLikelihood(values, one, k * one, 100, values - gaps, one)
+
+
+def test_words_on_real_data():
+    rng, none = np.random.default_rng(0), Estimate(0.0, 0.0)
+    own = Estimate(-10.0, 0.01)
+    counts = shares([(0, 200, NUM)])
+    found = GuideError(1.0, 0.01, own, {"z": none}, ("z[0]",), counts, NUM)
+    noise = 0.1 * rng.standard_normal(400)
+    # Like the model's own, with a guide that is as good there.
+    (alike,) = found.on_data(likelihood_of(-9.5 + noise, 0.4 + 0.1 * noise))
+    assert alike.startswith("On the data the guide is 0.40")
+    # What is estimated from below is low for sure where no few draws decide.
+    cases = (-8.0, 0.1, True), (-8.0, 0.9, True), (-12.0, 0.1, True), (-12.0, 0.9, False)
+    for mean, k, is_said in cases:
+        text = " ".join(found.on_data(likelihood_of(mean + noise, 3.0 + noise, k)))
+        assert "more than both divergences together on data of the model's own (1.000" in text
+        assert ("The data are not like the model's own" in text) == is_said
+        assert ("400 of 400 data points a few draws decide" in text) == (k > 0.7)
+    with pytest.raises(ValueError, match="elbos"):
+        found.on_data(LogLikelihood(noise, noise, noise, 10))
 
 
 def test_bins_without_a_rank_and_no_simulation_at_all():
