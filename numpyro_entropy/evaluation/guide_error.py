@@ -19,14 +19,9 @@ from entropy_core.evaluation.simulations.carriers import (
     find_carriers,
 )
 from entropy_core.evaluation.simulations.guide_error import GuideError
-from entropy_core.evaluation.simulations.looks import (
-    Flags,
-    Look,
-    check_flags,
-    in_rows,
-    observed_values,
-)
 from entropy_core.evaluation.simulations.ranks import NUM_DRAWS
+from entropy_core.evaluation.simulations.refusals import Flags, check_flags
+from entropy_core.evaluation.simulations.scores import Scores, in_rows, observed_values
 from entropy_core.evaluation.simulations.simulator import (
     Host,
     Plan,
@@ -115,19 +110,19 @@ def guide_error(
     # A pass over what can be passed over once is kept for the next one.
     batches = list(batches) if isinstance(batches, Iterator) else batches
     shapes: dict[Any, Params] = {}
-    looks: dict[Any, tuple[Callable, Mapping[str, str]]] = {}
+    programs: dict[Any, tuple[Callable, Mapping[str, str]]] = {}
     with evaluating(model, guide):
         calls = sums.until_complete(
             lambda: checked_arguments(params, model, guide, batches, batch_size, shapes)
         )
         for i, call in enumerate(calls):
             key, form, first = random.fold_in(rng_key, i), _form(call), jnp.asarray(False)
-            if form not in looks:
+            if form not in programs:
                 plan = _plan(key, params, model, guide, call, arguments, data_plate)
-                looks[form] = _compiled(model, guide, plan), plan.untreated
+                programs[form] = _compiled(model, guide, plan), plan.untreated
                 first = jnp.asarray(True)
-            look, untreated = looks[form]
-            found, carried, flags = fetched(look(key, params, call, first))
+            scores_of, untreated = programs[form]
+            found, carried, flags = fetched(scores_of(key, params, call, first))
             check_carried(carried)
             check_flags(flags)
             sums.add(found, untreated)
@@ -160,9 +155,9 @@ def _plan(
 
 
 def _compiled(model: Callable, guide: Callable, plan: Plan) -> Callable:
-    def look(
+    def scores_of(
         key: Array, params: Params, call: Arguments, first: Array
-    ) -> tuple[Look, Mapping[str, Any], Flags]:
+    ) -> tuple[Scores, Mapping[str, Any], Flags]:
         host = _host(key, params, model, guide)
         found = simulated(host, plan, call)
 
@@ -173,9 +168,9 @@ def _compiled(model: Callable, guide: Callable, plan: Plan) -> Callable:
             yes, no = jnp.asarray(True), jnp.asarray(False)
             return Flags(dict.fromkeys(found.truth.model, yes), no, no)
 
-        return found.look, found.carried, lax.cond(first, closely, fine)
+        return found.scores, found.carried, lax.cond(first, closely, fine)
 
-    return compiled(look)
+    return compiled(scores_of)
 
 
 def _host(key: Array, params: Params, model: Callable, guide: Callable) -> Host:

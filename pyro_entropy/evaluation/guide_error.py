@@ -13,13 +13,9 @@ from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, N
 from entropy_core.arguments import Arguments, leaves_of_batch, map_leaves
 from entropy_core.evaluation.simulations.carriers import carried_as_is, check_carried, find_carriers
 from entropy_core.evaluation.simulations.guide_error import GuideError
-from entropy_core.evaluation.simulations.looks import (
-    Look,
-    check_flags,
-    in_rows,
-    observed_values,
-)
 from entropy_core.evaluation.simulations.ranks import NUM_DRAWS
+from entropy_core.evaluation.simulations.refusals import check_flags
+from entropy_core.evaluation.simulations.scores import Scores, in_rows, observed_values
 from entropy_core.evaluation.simulations.simulator import (
     Host,
     Plan,
@@ -111,8 +107,8 @@ def guide_error(
             else:
                 found = simulated(host, plans[form], call)
                 check_carried(found.carried)
-            look = Look(*map_leaves(to_numpy, tuple(found.look)))
-            sums.add(look, plans[form].untreated)
+            scores = Scores(*map_leaves(to_numpy, tuple(found.scores)))
+            sums.add(scores, plans[form].untreated)
     return sums.guide_error()
 
 

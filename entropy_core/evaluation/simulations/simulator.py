@@ -5,11 +5,9 @@ from typing import Any, NamedTuple
 
 from entropy_core.arguments import Arguments, leaves_of_batch
 from entropy_core.evaluation.simulations.carriers import Carriers, with_values
-from entropy_core.evaluation.simulations.looks import (
-    Flags,
-    Look,
-    check_simulable,
-    check_simulated,
+from entropy_core.evaluation.simulations.refusals import Flags, check_simulable, check_simulated
+from entropy_core.evaluation.simulations.scores import (
+    Scores,
     is_close,
     is_discrete,
     log_ratios,
@@ -76,13 +74,13 @@ class Simulated(NamedTuple):
     """One batch of simulations.
 
     Args:
-        look: What is read off it.
+        scores: What is read off it.
         carried: For each observed site whether the model has observed what was simulated.
         call: The arguments that carry it.
         truth: Model and guide at the latents that the model has drawn.
     """
 
-    look: Look
+    scores: Scores
     carried: Mapping[str, Any]
     call: Arguments
     truth: Pair
@@ -142,7 +140,7 @@ def simulated(host: Host, plan: Plan, call: Arguments) -> Simulated:
     }
     carried = {name: observes(again[name].value, value) for name, value in values.items()}
     return Simulated(
-        Look(*log_ratios(truth, drawn, plan.plate, host.eps), below), carried, new, truth
+        Scores(*log_ratios(truth, drawn, plan.plate, host.eps), below), carried, new, truth
     )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.evaluation.simulations.guide_error import Estimate, GuideError
-from entropy_core.evaluation.simulations.looks import Look
 from entropy_core.evaluation.simulations.ranks import NUM_RANKS, count_ranks, ranks_of
+from entropy_core.evaluation.simulations.scores import Scores
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class GuideErrorSums:
         >>> sums, below = GuideErrorSums(3), {"z": np.full((2, 1), 0.5)}
         >>> while not sums.is_complete:
         ...     ratios = {"z": np.array([0.1, 0.3])}
-        ...     sums.add(Look(ratios, np.zeros(2), np.ones(2), below), {})
+        ...     sums.add(Scores(ratios, np.zeros(2), np.ones(2), below), {})
         >>> sums.guide_error().num_simulations
         3
     """
@@ -66,21 +66,21 @@ class GuideErrorSums:
             if self._count == before:
                 raise ValueError(expected("at least one batch", "batches", "none"))
 
-    def add(self, look: Look, untreated: Mapping[str, str]) -> None:
+    def add(self, scores: Scores, untreated: Mapping[str, str]) -> None:
         """Adds a batch of simulations.
 
         Args:
-            look: What was read off it, as NumPy arrays.
+            scores: What was read off it, as NumPy arrays.
             untreated: The latent sites without ranks, and why.
 
         Raises:
             ValueError: If a density is NaN, or batches have other sites.
         """
         rows = slice(0, self.num_simulations - self._count)
-        parts = {name: np.asarray(v, np.float64)[rows] for name, v in look.sites.items()}
+        parts = {name: np.asarray(v, np.float64)[rows] for name, v in scores.sites.items()}
         # JAX has sorted them by name.
         parts = dict(
-            sorted(parts.items(), key=lambda item: item[0] not in {*look.parts, *untreated})
+            sorted(parts.items(), key=lambda item: item[0] not in {*scores.parts, *untreated})
         )
         names = [*parts, TOTAL, ELBO, ROUNDING]
         if self._names and names != self._names:
@@ -88,16 +88,16 @@ class GuideErrorSums:
             raise ValueError(expected(what, "batches", names[:-3]))
         with np.errstate(invalid="ignore"):
             total = np.asarray(sum(parts.values()))
-        elbo = np.asarray(look.elbo, np.float64)[rows]
+        elbo = np.asarray(scores.elbo, np.float64)[rows]
         if np.isnan(total).any():
             bad = [name for name, values in parts.items() if np.isnan(values).any()]
             what = "densities that are numbers at the latents of model and guide"
             raise ValueError(expected(what, "model` and `guide", f"NaN at {bad or list(parts)}"))
-        columns = [*parts.values(), total, elbo, np.asarray(look.rounding, np.float64)[rows]]
+        columns = [*parts.values(), total, elbo, np.asarray(scores.rounding, np.float64)[rows]]
         self._infinite += int(np.isinf(total).sum())
         self._untreated |= untreated
         self._add(names, np.stack(columns, -1))
-        for name, below in look.parts.items():
+        for name, below in scores.parts.items():
             counts = count_ranks(ranks_of(np.asarray(below)[rows]))
             self._latents[name] = self._latents.get(name, 0) + counts
 

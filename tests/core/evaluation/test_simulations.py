@@ -13,7 +13,6 @@ from entropy_core.evaluation.simulations.carriers import (
     with_values,
 )
 from entropy_core.evaluation.simulations.guide_error import Estimate, GuideError
-from entropy_core.evaluation.simulations.looks import Look
 from entropy_core.evaluation.simulations.ranks import (
     LEVELS,
     NUM_RANKS,
@@ -24,6 +23,7 @@ from entropy_core.evaluation.simulations.ranks import (
     ranks_of,
     spread_evenly,
 )
+from entropy_core.evaluation.simulations.scores import Scores
 from entropy_core.evaluation.simulations.sums import GuideErrorSums
 from entropy_core.evaluation.simulations.words import FALSE_ALARM
 from tests.support.helpers import STANDARD_ERRORS
@@ -31,18 +31,18 @@ from tests.support.helpers import STANDARD_ERRORS
 NUM = 10_000
 
 
-def look(rng, num, scale=1.0, shift=0.0):
+def simulated(rng, num, scale=1.0, shift=0.0):
     """Simulations of a posterior `N(0, 1)` and a guide `N(shift, scale^2)`."""
     truth, drawn = rng.standard_normal(num), shift + scale * rng.standard_normal(num)
     log_w = [norm.logpdf(z) - norm.logpdf(z, shift, scale) for z in (truth, drawn)]
     below = norm.cdf(truth, shift, scale)[:, None]
-    return Look({"z": log_w[0] - log_w[1]}, log_w[1], np.full(num, 1e-16), {"z": below})
+    return Scores({"z": log_w[0] - log_w[1]}, log_w[1], np.full(num, 1e-16), {"z": below})
 
 
 def error_of(rng, num=NUM, batch=NUM, **guide):
     sums = GuideErrorSums(num)
     while not sums.is_complete:
-        sums.add(look(rng, batch, **guide), {})
+        sums.add(simulated(rng, batch, **guide), {})
     return sums.guide_error()
 
 
@@ -98,11 +98,11 @@ def test_coverage_and_what_ranks_show_of_the_divergence(guide):
 
 
 def test_batches_and_a_last_one_that_is_cut_change_nothing():
-    whole = look(np.random.default_rng(4), 1050, scale=1.3)
+    whole = simulated(np.random.default_rng(4), 1050, scale=1.3)
     sums = GuideErrorSums(1000)
     for rows in (slice(0, 500), slice(500, 700), slice(700, 1050)):
         parts = [{"z": part["z"][rows]} for part in (whole.sites, whole.parts)]
-        sums.add(Look(parts[0], whole.elbo[rows], whole.rounding[rows], parts[1]), {})
+        sums.add(Scores(parts[0], whole.elbo[rows], whole.rounding[rows], parts[1]), {})
     found, values = sums.guide_error(), whole.sites["z"][:1000]
     assert sums.is_complete
     assert_allclose(found.divergence, values.mean(), rtol=1e-12)
@@ -114,10 +114,10 @@ def test_batches_and_a_last_one_that_is_cut_change_nothing():
 def test_numbers_that_are_none_and_other_sites_are_refused():
     sums, one = GuideErrorSums(10), np.ones(2)
     with pytest.raises(ValueError, match=r"NaN at \['x'\]"):
-        sums.add(Look({"x": one * np.nan}, one, one, {}), {})
-    sums.add(Look({"x": one}, one, one, {}), {})
+        sums.add(Scores({"x": one * np.nan}, one, one, {}), {})
+    sums.add(Scores({"x": one}, one, one, {}), {})
     with pytest.raises(ValueError, match=r"the sites \['x'\] in every batch"):
-        sums.add(Look({"y": one}, one, one, {}), {})
+        sums.add(Scores({"y": one}, one, one, {}), {})
     with pytest.raises(ValueError, match="at least one batch"):
         list(sums.until_complete(list))
 
@@ -126,7 +126,7 @@ def test_a_place_without_density_leaves_the_other_sites_as_they_are():
     sums = GuideErrorSums(4)
     parts = {"z": np.array([np.inf, 1.0]), "x": np.array([1.0, 3.0])}
     for _ in range(2):
-        sums.add(Look(parts, np.zeros(2), np.zeros(2), {}), {})
+        sums.add(Scores(parts, np.zeros(2), np.zeros(2), {}), {})
     found = sums.guide_error()
     assert found.divergence == np.inf
     assert np.isnan(found.std_error)
