@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 from torch import Tensor
@@ -125,7 +126,10 @@ def _plan(
         pair,
         arguments,
         data_plate,
-        lambda: find_carriers(values, call, to_numpy, carried_as_is(values, call)),
+        # An argument may be an array of NumPy.
+        lambda: find_carriers(
+            values, call, lambda leaf: to_numpy(torch.as_tensor(leaf)), carried_as_is(values, call)
+        ),
     )
 
 
@@ -135,7 +139,7 @@ def _host(model: Callable, guide: Callable) -> Host:
         model=lambda call, values: trace_model(model, *call, values=values),
         guide=lambda call, values: trace_guide(guide, *call, values=values).sites,
         hold=partial(_hold, guide),
-        like=lambda value, leaf: value.reshape(leaf.shape).to(leaf),
+        like=lambda value, leaf: value.reshape(leaf.shape).to(torch.as_tensor(leaf)),
         below=_below,
         eps=OPERATIONS.eps,
     )
@@ -174,7 +178,8 @@ def _drawn_below(fn: Any, value: Tensor) -> Tensor:
 
 def _form(call: Arguments) -> tuple:
     leaves = leaves_of_batch((call.args, dict(call.kwargs)))
+    arrays = Tensor | np.ndarray
     forms = [
-        (leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else repr(leaf) for leaf in leaves
+        (leaf.shape, leaf.dtype) if isinstance(leaf, arrays) else repr(leaf) for leaf in leaves
     ]
     return len(call.args), tuple(call.kwargs), tuple(forms)

@@ -106,6 +106,11 @@ def test_arguments_that_are_not_observed_stay_as_they_are(style):
     assert found.num_simulations == 1001
 
 
+def test_arrays_of_numpy_that_model_and_guide_make_tensors_of():
+    pair = lambda x: model(torch.as_tensor(x)), lambda x: guide(torch.as_tensor(x))
+    check_right(guide_error(*pair, [(np.zeros(100),)], num_simulations=200))
+
+
 class Net(nn.Module):
     """Model and guide as methods of one module, of images that the model flattens."""
 
