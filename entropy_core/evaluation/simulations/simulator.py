@@ -172,6 +172,7 @@ def _differ(call: Arguments, other: Arguments) -> Any:
     pairs = zip(leaves, others, strict=True)
     changed: Any = False
     for leaf, new in pairs:
-        if getattr(leaf, "shape", ()):
-            changed = (leaf != new).any() | changed
+        if new is not leaf and getattr(leaf, "shape", ()):
+            # What was an array of another library is a new one at any rate.
+            changed = (leaf != new).any() | changed if type(leaf) is type(new) else True
     return changed
