@@ -5,7 +5,6 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
-import torch
 from flax import nnx
 from jax import random
 from numpyro import handlers
@@ -13,12 +12,11 @@ from numpyro.contrib.control_flow import scan
 from numpyro.contrib.module import nnx_module
 from numpyro.infer.autoguide import AutoNormal
 
-import pyro_entropy
 from numpyro_entropy import BernoulliVAE
 from numpyro_entropy.evaluation.guide_error import guide_error
 from tests.support.conjugate_pairs import PAIRS, VARIANCE
 from tests.support.guide_errors import check_calibration, check_flags, check_pair, check_right
-from tests.support.helpers import STANDARD_ERRORS, mostly
+from tests.support.helpers import mostly
 
 KEY = random.key(0)
 X = np.zeros(100)
@@ -155,20 +153,14 @@ def test_methods_of_one_object_in_evaluation_mode():
     assert not pair.net.dropout.deterministic
 
 
-def test_the_same_weights_have_the_same_error_on_both_sides():
-    twin = pyro_entropy.BernoulliVAE(6, 2)
+def test_parts_of_sites_add_up_for_a_batch_of_a_larger_data_set():
     vae = BernoulliVAE(6, 2, dtype=jnp.float32)
-    params = vae.set_weights(twin.get_weights())
     batch = [((np.zeros((50, 6), np.float32),), {"total": 1000})]
-    found = guide_error(KEY, params, vae.model, vae.guide, batch, num_simulations=2000)
-
-    other = pyro_entropy.guide_error(
-        twin.model, twin.guide, torch.zeros(500, 6), num_simulations=2000
-    )
-    error = np.hypot(found.std_error, other.std_error)
-    assert abs(found.divergence - other.divergence) < STANDARD_ERRORS * error
+    params = vae.init(KEY)
+    found = guide_error(KEY, params, vae.model, vae.guide, batch, num_simulations=200)
     assert list(found.sites) == ["z", "x"]
     np.testing.assert_allclose(sum(e.mean for e in found.sites.values()), found.divergence)
+    assert 0.01 < found.divergence < 5
 
 
 class Own(dist.Normal):

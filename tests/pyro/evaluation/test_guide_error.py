@@ -11,7 +11,8 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal, AutoNormalMessenger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from pyro_entropy import BernoulliVAE
+from entropy_core.theory.closed_form import ppca_optimum
+from pyro_entropy import BernoulliVAE, LinearVAE
 from pyro_entropy.evaluation.guide_error import guide_error
 from tests.support.conjugate_pairs import PAIRS, VARIANCE
 from tests.support.guide_errors import (
@@ -21,7 +22,7 @@ from tests.support.guide_errors import (
     check_pair,
     check_right,
 )
-from tests.support.helpers import mostly
+from tests.support.helpers import H, data, mostly
 
 X = torch.zeros(100, dtype=torch.float64)
 
@@ -153,6 +154,25 @@ def test_parts_of_sites_add_up_and_no_scale_enters():
         assert_allclose(sum(e.mean for e in found.sites.values()), found.divergence)
         assert list(found.sites) == ["z", "x"]
         assert 0.01 < found.divergence < 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_linear_vae_at_its_optimum_has_the_posterior(dtype):
+    dim = 40
+    mixed = data(500, H) @ data(H, dim, seed=1) + 5 + 0.1 * data(500, dim, seed=2)
+    optimum = ppca_optimum(mixed, latent_dim=H)
+    weights = {
+        "decoder.net.weight": optimum.weight,
+        "decoder.net.bias": optimum.mean,
+        "decoder.log_variance": np.log(optimum.variance),
+        "encoder.net.weight": optimum.encoder_weight,
+        "encoder.net.bias": -optimum.encoder_weight @ optimum.mean,
+        "encoder.log_variance": np.log(optimum.encoder_variance),
+    }
+    vae, kind = LinearVAE(dim, H, dtype=dtype), np.float32 if dtype == torch.float32 else float
+    vae.set_weights({name: np.asarray(weight, kind) for name, weight in weights.items()})
+    # The densities are sums of large terms, which single precision rounds.
+    check_right(guide_error(vae.model, vae.guide, torch.zeros(1000, dim, dtype=dtype)))
 
 
 def test_latents_that_depend_on_each_other():
