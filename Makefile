@@ -32,6 +32,7 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/evaluation_time.py
 	$(VENV)/bin/python benchmarks/growth.py
 	$(VENV)/bin/python benchmarks/spread.py
+	$(VENV)/bin/python benchmarks/guide_error_time.py
 	$(VENV)/bin/python benchmarks/closed_form_variances.py --output benchmarks/closed_form_variances.txt
 
 $(VENV)/bin/python:

@@ -44,6 +44,7 @@ from numpyro_entropy.encoders import (
     NormalEncoder,
 )
 from numpyro_entropy.evaluation.arviz import to_datatree
+from numpyro_entropy.evaluation.guide_error import guide_error
 from numpyro_entropy.evaluation.information import mutual_information
 from numpyro_entropy.evaluation.laplace import constant_variance_penalty, laplace_log_evidence
 from numpyro_entropy.evaluation.likelihood import log_likelihood
@@ -125,6 +126,7 @@ __all__ = [
     "explain_residuals",
     "fit",
     "fit_seeds",
+    "guide_error",
     "laplace_log_evidence",
     "log_likelihood",
     "mutual_information",

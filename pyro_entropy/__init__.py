@@ -47,6 +47,7 @@ from pyro_entropy.encoders import (
     NormalEncoder,
 )
 from pyro_entropy.evaluation.arviz import to_datatree
+from pyro_entropy.evaluation.guide_error import guide_error
 from pyro_entropy.evaluation.information import mutual_information
 from pyro_entropy.evaluation.laplace import constant_variance_penalty, laplace_log_evidence
 from pyro_entropy.evaluation.likelihood import log_likelihood
@@ -131,6 +132,7 @@ __all__ = [
     "explain_residuals",
     "fit",
     "fit_seeds",
+    "guide_error",
     "laplace_log_evidence",
     "log_likelihood",
     "mutual_information",

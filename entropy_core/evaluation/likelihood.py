@@ -1,13 +1,11 @@
-"""Log-likelihoods by importance sampling: sums of weights in chunks, errors, Pareto's k.
-
-The weights come from either framework, as NumPy arrays; all sums are in float64.
-"""
+"""Log-likelihoods by importance sampling, data point by data point: errors, Pareto's k, gaps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from arviz_base import dict_to_dataset
 from jaxtyping import Float
@@ -17,9 +15,6 @@ from entropy_core.evaluation.bits import bits_per_dim
 
 # Above it, neither an estimate nor its error can be trusted (Vehtari et al. 2024, Sec. 3).
 HIGH_K = 0.7
-
-# Log-weights that differ by less differ by rounding, as those of the exact posterior do.
-EQUAL = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +34,8 @@ class LogLikelihood:
             NaN where there is no tail to fit: with fewer than 25 particles, and where the largest
             weights are all equal, as they are if the guide is the exact posterior.
         num_particles: The number of draws for each data point, `K`.
+        elbos: The mean of the log-weights of each data point, its ELBO.
+        gap_errors: The Monte-Carlo standard error of `gaps`.
 
     Example:
         >>> nan = np.full(2, np.nan)
@@ -53,6 +50,47 @@ class LogLikelihood:
     standard_errors: Float[np.ndarray, " n"]
     pareto_k: Float[np.ndarray, " n"]
     num_particles: int
+    elbos: Float[np.ndarray, " n"] | None = None
+    gap_errors: Float[np.ndarray, " n"] | None = None
+
+    @property
+    def gaps(self) -> Float[np.ndarray, " n"]:
+        """How far the guide is from the posterior of each data point, in nats.
+
+        `log 1/K sum_k w_nk - 1/K sum_k log w_nk` is never negative, and estimates
+        `KL(q(z|x_n) || p(z|x_n))`: low in expectation, as `values` are. Both have the same draws.
+
+        Raises:
+            ValueError: If there are no ELBOs.
+        """
+        if self.elbos is None:
+            raise ValueError(expected("the ELBO of each data point", "elbos", None))
+        return self.values - self.elbos
+
+    def worst(self, num: int = 10) -> pd.DataFrame:
+        """The data points whose posterior the guide is farthest from.
+
+        Args:
+            num: How many.
+
+        Returns:
+            A line for each, under its number in the data: `gap` and its `error`,
+            `log_likelihood`, and `pareto_k`, above which 0.7 the gap is most likely larger.
+
+        Raises:
+            ValueError: If `num` is no positive integer, or there are no ELBOs.
+        """
+        check_positive_int(num, "num")
+        gaps = self.gaps
+        rows = np.argsort(-gaps, kind="stable")[:num]
+        columns = {
+            "gap": gaps,
+            "error": self.gap_errors,
+            "log_likelihood": self.values,
+            "pareto_k": self.pareto_k,
+        }
+        table = {name: np.asarray(values)[rows] for name, values in columns.items()}
+        return pd.DataFrame(table, index=pd.Index(rows, name="data"))
 
     @property
     def mean(self) -> float:
@@ -84,6 +122,8 @@ class LogLikelihood:
             "standard_error": self.standard_errors,
             "pareto_k": self.pareto_k,
         }
+        if self.elbos is not None and self.gap_errors is not None:
+            columns |= {"elbo": self.elbos, "gap": self.gaps, "gap_error": self.gap_errors}
         return dict_to_dataset(
             columns,
             dims={name: ["data"] for name in columns},
@@ -100,11 +140,18 @@ class LogLikelihood:
             tail.append(f"worst {known.max():.2f}")
         if len(known) < num:
             tail.append(f"not defined for {num - len(known)}")
-        return (
-            f"log-likelihood  {self.mean:.4f} ± {self.standard_error:.4f} nats per data point\n"
-            f"{num} data points, {self.num_particles} draws each\n"
-            f"Pareto k > {HIGH_K}  {', '.join(tail)}"
-        )
+        lines = [
+            f"log-likelihood  {self.mean:.4f} ± {self.standard_error:.4f} nats per data point",
+            f"{num} data points, {self.num_particles} draws each",
+            f"Pareto k > {HIGH_K}  {', '.join(tail)}",
+        ]
+        if self.elbos is not None and self.gap_errors is not None:
+            row = int(self.gaps.argmax())
+            lines.append(
+                f"above the ELBO by {self.gaps.mean():.4f}, most at {row}: "
+                f"{self.gaps[row]:.2f} ± {self.gap_errors[row]:.2f}"
+            )
+        return "\n".join(lines)
 
     @staticmethod
     def concatenate(parts: Iterable["LogLikelihood"]) -> "LogLikelihood":
@@ -116,132 +163,19 @@ class LogLikelihood:
         parts = list(parts)
         if not sum(len(part.values) for part in parts):
             raise ValueError(expected("at least one data point", "batches", "none"))
+
+        def joined(name: str) -> Any:
+            arrays = [getattr(part, name) for part in parts]
+            return None if any(array is None for array in arrays) else np.concatenate(arrays)
+
         return LogLikelihood(
-            np.concatenate([part.values for part in parts]),
-            np.concatenate([part.standard_errors for part in parts]),
-            np.concatenate([part.pareto_k for part in parts]),
+            joined("values"),
+            joined("standard_errors"),
+            joined("pareto_k"),
             parts[0].num_particles,
+            joined("elbos"),
+            joined("gap_errors"),
         )
-
-
-class WeightSums:
-    """What a log-likelihood needs of the log-weights of one batch, added up chunk by chunk.
-
-    It holds two sums, and of each data point no more than some multiple of its `M + 1` largest
-    log-weights and the latest chunk, where `M`, of the order of `sqrt(K)`, is the number of weights
-    that Pareto's k is fitted to.
-
-    Args:
-        num_particles: The number of log-weights that will come for each data point, `K`.
-
-    Example:
-        >>> sums = WeightSums(4)
-        >>> for _ in range(2):
-        ...     sums.add(np.log([[1.0], [2.0]]))
-        >>> sums.log_likelihood().values  # log 1.5
-        array([0.40546511])
-    """
-
-    def __init__(self, num_particles: int) -> None:
-        self.num_particles = num_particles
-        self._num_largest = tail_length(num_particles) + 1
-        self._count = 0
-        # Those that may be among the largest ones.
-        self._kept: list[np.ndarray] = []
-
-    def add(self, log_weights: Float[np.ndarray, "k b"]) -> None:
-        """Adds the log-weights of some draws for each data point of the batch.
-
-        Raises:
-            ValueError: If one is NaN or plus infinity.
-        """
-        values = log_weights.astype(np.float64, copy=False)
-        # Minus infinity is a weight of zero, and as good as any other.
-        bad = np.isnan(values) | (values == np.inf)
-        if bad.any():
-            got = f"{int(bad.sum())} that are NaN or infinite"
-            raise ValueError(expected("finite log-weights", "model` and `guide", got))
-        if not self._count:
-            self._max = np.full(values.shape[1], -np.inf)
-            self._sum, self._squares = np.zeros((2, values.shape[1]))
-        highest = np.maximum(self._max, values.max(0))
-        origin = np.where(np.isneginf(highest), 0.0, highest)
-        # The largest weight is 1, so that no exponential overflows.
-        before, now = np.exp(self._max - origin), np.exp(values - origin)
-        self._sum = before * self._sum + now.sum(0)
-        self._squares = before**2 * self._squares + (now**2).sum(0)
-        self._max = highest
-        self._count += len(values)
-        self._kept.append(values)
-        # Seldom, since to find the largest of many takes as long for one new chunk as for several.
-        if sum(map(len, self._kept)) > 4 * self._num_largest:
-            self._kept = [self._largest()]
-
-    def log_likelihood(self) -> LogLikelihood:
-        """The estimate from all weights.
-
-        The standard error of `log m`, with `m` the mean of the weights and `s` their standard
-        deviation, is `s / (m sqrt(K))` by the delta method:
-
-            sqrt( (sum w^2 / (sum w)^2 - 1/K) K / (K - 1) )
-
-        Raises:
-            ValueError: If the number of weights is not `num_particles`.
-        """
-        num = self.num_particles
-        if self._count != num:
-            raise ValueError(expected(f"{num} log-weights", "log_weights", self._count))
-        origin = np.where(np.isneginf(self._max), 0.0, self._max)
-        # Where all weights are zero, the value is minus infinity, and its error not a number.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = origin + np.log(self._sum) - np.log(num)
-            share = self._squares / self._sum**2
-        errors = np.full_like(values, np.nan)
-        if num > 1:
-            # Rounding can leave a variance of zero below it.
-            errors = np.sqrt(np.maximum(share - 1 / num, 0) * num / (num - 1))
-        return LogLikelihood(values, errors, pareto_k(self._largest(), num), num)
-
-    def _largest(self) -> Float[np.ndarray, "m b"]:
-        kept = np.concatenate(self._kept)
-        if len(kept) <= self._num_largest:
-            return kept
-        # Copied, so that the others are not held.
-        return np.partition(kept, -self._num_largest, axis=0)[-self._num_largest :].copy()
-
-
-def tail_length(num_particles: int) -> int:
-    """How many of the largest of `K` weights are their tail: `min(K/5, 3 sqrt(K))`, rounded down.
-
-    Vehtari et al. 2024, Appendix H, with independent draws.
-    """
-    return int(3 * sqrt(num_particles)) if num_particles > 225 else num_particles // 5
-
-
-def pareto_k(largest: Float[np.ndarray, "m b"], num_particles: int) -> Float[np.ndarray, " b"]:
-    """Pareto's k of each data point from its largest log-weights alone, as from all of them.
-
-    Args:
-        largest: The `tail_length(num_particles) + 1` largest log-weights, in any order.
-        num_particles: The number of all log-weights.
-    """
-    # SciPy comes with it, which takes a second to import.
-    from arviz_stats.base import array_stats
-
-    found = np.full(largest.shape[1], np.nan)
-    if tail_length(num_particles) < 5:  # psislw refuses
-        return found
-    ordered = np.sort(largest, axis=0)
-    for n, column in enumerate(ordered.T):
-        # Below the tail, only the largest weight has an influence, and all are made equal to it.
-        padded = np.full(num_particles, column[0])
-        padded[-len(column) :] = column
-        # Zero weights and ties make infinities on the way, and psislw goes on with the others.
-        with np.errstate(all="ignore"):
-            if column[-1] - column[1] > EQUAL:
-                # psislw takes log-likelihoods left out, the negative of log-weights.
-                found[n] = array_stats.psislw(-padded)[1]
-    return found
 
 
 def chunk_sizes(num_particles: int, chunk_size: int) -> list[int]:

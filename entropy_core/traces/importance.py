@@ -58,13 +58,19 @@ def log_weights(sites: Sequence[SiteTerms], data_plate: str | None = None) -> Lo
             part = "model" if site.name in own else "guide"
             raise ValueError(expected(what, part, got))
     scale = common_scale(sites)
-    guide = [_per_datum(s, plate) for s in sites if s.role in ("encoder", "guide factor")]
-    model = [_per_datum(s, plate) for s in sites if s.role not in ("encoder", "guide factor")]
+    guide = [per_datum(s, plate) for s in sites if s.role in ("encoder", "guide factor")]
+    model = [per_datum(s, plate) for s in sites if s.role not in ("encoder", "guide factor")]
     scale = scale * (plate.full_size / plate.size)
     return LogWeights(sum(model), sum(guide), scale, sites[0].across)
 
 
-def _per_datum(site: SiteTerms, data_plate: Plate) -> Any:
+def per_datum(site: Any, data_plate: Plate) -> Any:
+    """The log-probability of a site for each data point, scaled where inner plates subsample.
+
+    Args:
+        site: A record, or a site, in the plate over data points.
+        data_plate: That plate.
+    """
     kept = {plate.dim for plate in site.plates if plate.name in (PARTICLES, data_plate.name)}
     values = site.log_prob
     inner = 1.0

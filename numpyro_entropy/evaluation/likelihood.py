@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from entropy_core.arguments import Arguments
 from entropy_core.checks import check_outside
-from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
+from entropy_core.evaluation.likelihood import LogLikelihood, chunk_sizes
+from entropy_core.evaluation.weights.sums import WeightSums
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.elbos.iwae import IWAE_ELBO
 from numpyro_entropy.layouts import fetched
@@ -60,7 +61,7 @@ def log_likelihood(
             both hold all data.
 
     Returns:
-        The values in the order of the data, with their errors.
+        The values in the order of the data, with their errors, and how far they are above the ELBO.
 
     Raises:
         ValueError: If there is no batch, a batch has NaN or infinite entries or observations

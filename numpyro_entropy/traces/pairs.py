@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from jax import random
 from jaxtyping import Array
-from numpyro.handlers import replay, seed, substitute, trace
+from numpyro.handlers import replay, seed, substitute, trace, uncondition
 from numpyro.util import _validate_model, check_model_guide_match
 
 from entropy_core.traces.sites import ONE_AT_A_TIME, Pair, not_reparameterised
@@ -107,6 +107,18 @@ def trace_model(
     rows = {name: v for name, v in values.items() if not isinstance(v, Site)}
     held = substitute(replay(seed(model, rng_key), sites), data={**params, **rows})
     return sample_sites(trace(held).get_trace(*args, **(kwargs or {})))
+
+
+def simulate(
+    rng_key: Array,
+    params: Params,
+    model: Callable,
+    args: tuple,
+    kwargs: Mapping[str, Any] | None = None,
+) -> dict[str, Site]:
+    """Runs the model alone without its observations: latents and data are drawn."""
+    drawn = substitute(seed(uncondition(model), rng_key), data=params)
+    return sample_sites(trace(drawn).get_trace(*args, **(kwargs or {})))
 
 
 def check_reparameterised(guide: Mapping[str, Site]) -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from entropy_core.checks import check_outside
-from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes
+from entropy_core.evaluation.likelihood import LogLikelihood, chunk_sizes
+from entropy_core.evaluation.weights.sums import WeightSums
 from pyro_entropy.capture.weights import CapturedWeights
 from pyro_entropy.elbos.iwae import IWAE_ELBO
 from pyro_entropy.operations import to_numpy
@@ -56,7 +57,7 @@ def log_likelihood(
             both hold all data.
 
     Returns:
-        The values in the order of the data, with their errors.
+        The values in the order of the data, with their errors, and how far they are above the ELBO.
 
     Raises:
         ValueError: If there is no batch, a batch has NaN or infinite entries or observations

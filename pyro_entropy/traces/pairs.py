@@ -116,6 +116,14 @@ def trace_model(
     return sample_sites(poutine.trace(holding(model, values)).get_trace(*args, **(kwargs or {})))
 
 
+def simulate(
+    model: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
+) -> dict[str, Site]:
+    """Runs the model alone without its observations: latents and data are drawn."""
+    trace = poutine.trace(poutine.uncondition(model)).get_trace(*args, **(kwargs or {}))
+    return sample_sites(trace)
+
+
 def run_pair(
     model: Callable, guide: Callable, args: tuple, kwargs: Mapping[str, Any] | None = None
 ) -> Pair:
@@ -124,10 +132,11 @@ def run_pair(
     The guide may lack sites that only the model enumerates, and data may be outside of their
     support.
     """
-    with pyro.validation_enabled(False):
+    with pyro.validation_enabled(False), _Rows() as seen:
         drawn = trace_guide(guide, args, kwargs)
         model_sites = trace_model(model, args, kwargs, values={**drawn.rows, **drawn.sites})
-    return Pair(model_sites, drawn.sites, rows=drawn.rows)
+    rows, drawing = drawn.rows, frozenset(seen.drawing)
+    return Pair(model_sites, drawn.sites, rows=rows, drawing_rows=drawing)
 
 
 def check_reparameterised(guide: Mapping[str, Site]) -> None:

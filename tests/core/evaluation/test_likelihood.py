@@ -7,7 +7,9 @@ from numpy.testing import assert_allclose
 from scipy.special import logsumexp
 
 from entropy_core.evaluation.bits import bits_per_dim
-from entropy_core.evaluation.likelihood import LogLikelihood, WeightSums, chunk_sizes, tail_length
+from entropy_core.evaluation.likelihood import LogLikelihood, chunk_sizes
+from entropy_core.evaluation.weights.pareto import tail_length
+from entropy_core.evaluation.weights.sums import WeightSums
 from tests.support.conjugate import LOG_EVIDENCE, SCALE, SHIFT, SLOPE, N, X, weight_variance
 
 RNG = np.random.default_rng(0)
@@ -158,6 +160,39 @@ def test_missing_weights_and_data_are_refused():
         sums.log_likelihood()
     with pytest.raises(ValueError, match="at least one data point for `batches`; got none"):
         LogLikelihood.concatenate([])
+
+
+def test_gaps_are_those_of_the_divergence_and_their_errors_calibrated():
+    # A guide N(0, s^2) of a posterior N(0, 1): KL(q || p) = (s^2 - 1) / 2 - log s.
+    rng, scale, num = np.random.default_rng(1), 0.8, 4000
+    z = scale * rng.standard_normal((num, 300))
+    found = estimate(0.5 * z**2 * (1 / scale**2 - 1) + np.log(scale) - 700)
+    exact = 0.5 * (scale**2 - 1) - np.log(scale)
+    scores = (found.gaps - exact) / found.gap_errors
+    assert (found.gaps > 0).all()
+    assert abs(scores.mean()) < 0.3
+    assert 0.85 < scores.std() < 1.15
+    assert_allclose(found.elbos, (0.5 * z**2 * (1 / scale**2 - 1) + np.log(scale) - 700).mean(0))
+
+
+def test_the_worst_points_come_first():
+    one = np.ones(4)
+    gaps = np.array([0.1, 3.0, 0.2, 2.0])
+    found = LogLikelihood(one, one, 0.1 * one, 10, one - gaps, 0.5 * one)
+    assert list(found.worst(2).index) == [1, 3]
+    assert found.worst().loc[3, "gap"] == 2
+    assert "above the ELBO by 1.3250, most at 1: 3.00 ± 0.50" in str(found)
+    joined = LogLikelihood.concatenate([found, found])
+    assert_allclose(joined.to_dataset()["gap"], np.tile(gaps, 2))
+    with pytest.raises(ValueError, match="the ELBO of each data point"):
+        LogLikelihood(one, one, one, 10).worst()
+
+
+def test_a_weight_of_zero_has_an_infinite_gap():
+    values = np.array([[0.0, -np.inf], [0.0, 0.0]])
+    found = estimate(values)
+    assert found.gaps.tolist() == [0.0, np.inf]
+    assert np.isnan(found.gap_errors[1])
 
 
 def test_chunk_sizes():

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 import numpyro_entropy
 import numpyro_entropy.evaluation.likelihood
-from entropy_core.evaluation.likelihood import WeightSums
+from entropy_core.evaluation.weights.sums import WeightSums
 from numpyro_entropy import VAE1
 from numpyro_entropy.evaluation.likelihood import log_likelihood
 from numpyro_entropy.traces.normals import lean_pair

@@ -12,7 +12,7 @@ from torch import nn
 
 import pyro_entropy
 import pyro_entropy.evaluation.likelihood
-from entropy_core.evaluation.likelihood import WeightSums
+from entropy_core.evaluation.weights.sums import WeightSums
 from pyro_entropy import VAE1
 from pyro_entropy.evaluation.likelihood import log_likelihood
 from tests.pyro.models import nested_guide, nested_model

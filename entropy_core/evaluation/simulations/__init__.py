@@ -1,0 +1,1 @@
+"""How far a guide is from the posterior, from simulations of the model."""

@@ -1,0 +1,1 @@
+"""Importance weights of one batch, chunk by chunk."""
