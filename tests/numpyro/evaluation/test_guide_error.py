@@ -78,7 +78,9 @@ def test_errors_are_calibrated(name):
     ],
 )
 def test_what_is_flagged(name, dtype):
-    check_flags(name, [error_of(PAIRS[name], k, dtype) for k in random.split(KEY, 200)])
+    # In 200 runs of a right guide chance alone may flag three or four.
+    num_runs = 600 if name.startswith("right") else 200
+    check_flags(name, [error_of(PAIRS[name], k, dtype) for k in random.split(KEY, num_runs)])
 
 
 def model(x, labels=0.0):
