@@ -5,7 +5,6 @@ from typing import Any, Literal
 from warnings import warn
 
 from entropy_core.across import ALONE, Across
-from entropy_core.checks import expected
 from entropy_core.operations import Operations
 
 Critic = Literal["density", "dot"]
@@ -45,17 +44,6 @@ def floored(estimate: Any, floor: bool, ops: Operations) -> tuple[Any, Any]:
     if not floor:
         return estimate, zero
     return ops.at_least(estimate, 0.0), ops.where(estimate < 0, zero + 1, zero)
-
-
-def check_positives(num_rows: int, num_positives: int) -> None:
-    """Refuses positives that are not one for each draw.
-
-    Raises:
-        ValueError: If their numbers differ.
-    """
-    if num_rows != num_positives:
-        what = f"positives for {num_rows} data points"
-        raise ValueError(expected(what, "positives", num_positives))
 
 
 def warn_without_limit(aggregate_entropy: str, floor: bool) -> None:

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from entropy_core.across import ALONE, Across
 from entropy_core.checks import expected
 from entropy_core.elbos import contrast
-from entropy_core.elbos.contrast import Critic, check_positives, floored, warn_without_limit
+from entropy_core.elbos.contrast import Critic, floored, warn_without_limit
 from entropy_core.elbos.edvae import (
     NOTED,
     AggregateEntropy,
@@ -78,8 +78,8 @@ class EDVAE_ELBO(TermsELBO):
 
     Raises:
         ValueError: If an estimator or critic is not known or a number not positive; when called, if
-            there is not one latent site, it is not in the data plate alone, the batch is of one
-            data point, or the positives are not one for each.
+            there is not one latent site, it is not in the data plate alone, or the batch is of one
+            data point.
         TypeError: When called with InfoNCE, if the first argument is no tensor to add noise to.
         NotImplementedError: If particles are to be vectorised; when called, if the guide has no
             reparameterised draws.
@@ -159,7 +159,6 @@ class EDVAE_ELBO(TermsELBO):
         if pair.positive is None:
             return Estimates(information, entropy, information, OPERATIONS.zeros_like(information))
         positive = pair.positive[batch.encoder.name]
-        check_positives(len(site.value), len(positive.value))
         if self.critic == "density":
             found = density_info_nce(positive.fn, site.value, self.temperature, across=across)
         else:
