@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from entropy_core.training.history import History
 
-# Of so many looks in a row, at most so many pairs may be in the other order: of values without a
-# trend one in 70,000 series is.
-WINDOW, MOST_REVERSED = 10, 2
+# In so many looks in a row, so many pairs may be in the other order: of series without a trend one
+# in 67,000 has as few, and of the longer ones fewer.
+WINDOWS = {10: 2, 20: 18}
 # How far the ELBO must fall: in nats per data point, and in standard errors of a look.
 SMALLEST, ERRORS = 0.1, 10
 
@@ -32,7 +32,7 @@ def parted(epochs: ArrayLike, losses: ArrayLike, elbo: ArrayLike) -> Parted | No
     """Whether the objective has risen while the ELBO has fallen, look by look.
 
     Args:
-        epochs: Where the looks are, `(WINDOW,)`.
+        epochs: Where the looks are, in order; as many as one of `WINDOWS`.
         losses: The negative objective, in nats per data point.
         elbo: The ELBO, in the same unit.
 
@@ -48,7 +48,7 @@ def parted(epochs: ArrayLike, losses: ArrayLike, elbo: ArrayLike) -> Parted | No
     """
     first, last = np.asarray(epochs)[[0, -1]]
     loss, elbo = np.asarray(losses, float), np.asarray(elbo, float)
-    if len(elbo) < WINDOW or not (_falls(loss) and _falls(elbo)):
+    if not (_falls(loss) and _falls(elbo)):
         return None
     half = len(elbo) // 2
     fall = float(elbo[:half].mean() - elbo[half:].mean())
@@ -67,7 +67,7 @@ def _falls(values: np.ndarray) -> bool:
     if not np.isfinite(values).all():
         return False
     earlier, later = np.triu_indices(len(values), 1)
-    return bool((values[later] >= values[earlier]).sum() <= MOST_REVERSED)
+    return bool((values[later] >= values[earlier]).sum() <= WINDOWS[len(values)])
 
 
 class Watch:
@@ -90,11 +90,13 @@ class Watch:
         if self._waits:
             self._waits -= 1
             return
-        rows = history.newest(WINDOW, "loss", "elbo")
-        found = parted(*rows) if len(rows[0]) == WINDOW else None
-        if found is None:
+        rows = (history.newest(window, "loss", "elbo") for window in WINDOWS)
+        whole = [row for row, window in zip(rows, WINDOWS, strict=True) if len(row[0]) == window]
+        found = [each for each in (parted(*row) for row in whole) if each]
+        if not found:
             return
-        self._waits = WINDOW
-        if found.fall > ERRORS * self._error():
+        self._waits = min(WINDOWS)
+        furthest = max(found, key=lambda each: each.fall)
+        if furthest.fall > ERRORS * self._error():
             self._waits = 2**62
-            warn(found.words, UserWarning, stacklevel=2)
+            warn(furthest.words, UserWarning, stacklevel=2)

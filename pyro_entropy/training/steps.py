@@ -85,8 +85,8 @@ class Steps(BaseSteps):
         self.loss, self.optimiser = loss, OneOptimiser(svi.optim)
         # What the objective notes of each step that is not asked for yet.
         self.notes: list[Tensor] = []
-        self.note_terms = getattr(svi.loss, "history_terms", ())
-        self.is_comparable = is_comparable(svi.loss, annealed=kl_weight is not None)
+        self.note_terms = getattr(loss.loss, "history_terms", ())
+        self.is_comparable = is_comparable(loss.loss, annealed=kl_weight is not None)
         self.each_epoch: list[Callable[[], None]] = []
         self.closed: set[str] = set()
         self.total = {"total": num_data} if takes(svi.model, "total") else {}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from entropy_core.training.history import History
-from entropy_core.training.parting import ERRORS, WINDOW, Watch, parted
+from entropy_core.training.parting import ERRORS, WINDOWS, Watch, parted
 
+WINDOW = min(WINDOWS)
 LOOKS = np.arange(1, WINDOW + 1)
 RISING, FALLING = -0.1 * LOOKS, -3.0 - 0.2 * LOOKS
 
@@ -34,21 +35,32 @@ def test_a_flight_is_seen():
         (RISING, 1e-3 * FALLING),  # the ELBO has hardly fallen
         (RISING, np.where(LOOKS == 5, np.nan, FALLING)),
         (np.where(LOOKS == 5, -np.inf, RISING), FALLING),
-        (RISING[:-1], FALLING[:-1]),  # too few looks
         (RISING, FALLING[[0, 1, 2, 3, 4, 9, 8, 7, 6, 5]]),  # it comes back
         (RISING, np.where(LOOKS == 10, -100.0, -3.0)),  # a single bad look
     ],
 )
 def test_nothing_else_is_taken_for_it(losses, elbo):
-    assert parted(LOOKS[: len(elbo)], losses, elbo) is None
+    assert parted(LOOKS, losses, elbo) is None
 
 
-def test_noise_is_not_taken_for_it():
-    # Where both have no trend, and where the objective alone has one.
-    rng = np.random.default_rng(0)
-    noise = rng.standard_normal((2, 1000, WINDOW))
-    assert not any(parted(LOOKS, *pair) for pair in zip(*noise, strict=True))
-    assert not any(parted(LOOKS, RISING, elbo) for elbo in noise[1])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_noise_is_not_taken_for_it(window):
+    # Not even where the objective has a trend.
+    looks, rng = np.arange(window), np.random.default_rng(0)
+    assert not any(parted(looks, -looks, elbo) for elbo in rng.standard_normal((500, window)))
+
+
+def test_a_trend_is_seen_through_noise_in_more_looks():
+    looks, rng = np.arange(20), np.random.default_rng(0)
+    losses, elbo = -looks + 2 * rng.standard_normal((2, 20))
+    assert parted(looks, losses, elbo).fall == pytest.approx(10, abs=3)
+    assert parted(looks[:10], losses[:10], elbo[:10]) is None
+
+
+def test_too_few_looks_say_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not watch(0.01, zip(RISING[:-1], FALLING[:-1], strict=True))
 
 
 def watch(error, rows):
@@ -82,7 +94,7 @@ def test_it_warns_once():
 
 @pytest.mark.parametrize("error", [1.0, np.nan])
 def test_a_fall_within_the_errors_of_the_draws_is_none(error):
-    steps = 0.9 * ERRORS / 5 * np.arange(25)
+    steps = 0.9 * ERRORS / 10 * np.arange(25)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         num_asked = watch(error, zip(-steps, -steps, strict=True))
