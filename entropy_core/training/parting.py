@@ -13,7 +13,7 @@ from entropy_core.training.history import History
 # in 67,000 has as few, and of the longer ones fewer.
 WINDOWS = {10: 2, 20: 18}
 # How far the ELBO must fall: in nats per data point, and in standard errors of a look.
-SMALLEST, ERRORS = 0.1, 10
+SMALLEST, ERRORS = 0.1, 5
 
 
 class Parted(NamedTuple):
