@@ -4,8 +4,8 @@ A VAE-0 with a standard normal prior (variance 1/2, one hidden layer of 50, five
 on data set 1 of Lygerakis and Rueckert (2024), `edvae_normal`, by each objective. At the end, and
 for the last epoch, the table has the ELBO of the model less that of the same training by the ELBO
 itself, the objective less the ELBO, InfoNCE as it is used, the estimate by the aggregate at the
-same draws, and the share of steps at which the floor was active. The limit is what the objective may be
-above the ELBO in expectation, by the formulas.
+same draws, and the share of steps at which the floor was active. The limit is what the objective
+may be above the ELBO in expectation, by the formulas.
 
     make bench      # prints the table, and writes it to benchmarks/edvae_limits.txt
 """
