@@ -96,14 +96,31 @@ def edvae_modulated(
     check_positive_int(num_components, "num_components")
 
     def latents(rng: np.random.Generator, num: int) -> np.ndarray:
-        mean = np.linspace(-3, 3, num_components)
-        scale = np.linspace(0.5, 1, num_components)
-        u = mean + scale * rng.standard_normal((num, num_components))
-        rest = rng.standard_normal((num, max(0, latent_dim - num_components)))
-        return np.hstack([u + np.sin(0.5 * math.pi * u), rest])[:, :latent_dim]
+        return modulated_latents(rng, num, latent_dim, num_components)
 
     sizes = (num_train, num_test, data_dim, latent_dim)
     return _mixed("edvae_modulated", seed, latents, sizes, noise_scale, normalize, dtype)
+
+
+def modulated_latents(
+    rng: np.random.Generator, num: int, latent_dim: int = 5, num_components: int = 3
+) -> np.ndarray:
+    """Draws of the latents of `edvae_modulated`, `(num, latent_dim)`, such as for a mixture prior.
+
+    Args:
+        rng: The generator.
+        num: How many.
+        latent_dim: The number of latents.
+        num_components: How many of them are modulated.
+
+    Example:
+        >>> modulated_latents(np.random.default_rng(0), 3).shape
+        (3, 5)
+    """
+    mean, scale = np.linspace(-3, 3, num_components), np.linspace(0.5, 1, num_components)
+    u = mean + scale * rng.standard_normal((num, num_components))
+    rest = rng.standard_normal((num, max(0, latent_dim - num_components)))
+    return np.hstack([u + np.sin(0.5 * math.pi * u), rest])[:, :latent_dim]
 
 
 def _mixed(
