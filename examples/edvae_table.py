@@ -132,7 +132,7 @@ def fit_options(
     found = {
         "num_epochs": args.epochs,
         "batch_size": args.batch_size,
-        "diagnose_every": max(1, args.epochs // 20),
+        "diagnose_every": max(1, args.epochs // 10),
         "progress_bar": False,
     }
     if options is None or options.get("floor", True):

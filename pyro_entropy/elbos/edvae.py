@@ -44,7 +44,10 @@ class EDVAE_ELBO(TermsELBO):
       in expectation, above `I_q`, and has no lower limit: as it enters with a minus sign, training
       drives it down, and the ELBO with it. `floor` keeps it at zero or above, batch by batch. After
       that it is no lower bound of `I_q` in expectation, and where it is at the floor it has no
-      gradient: `"dot"` may stay there, so that information costs nothing. `"aggregate"` is
+      gradient: `"dot"` may stay there, so that information costs nothing. Gradients of `"density"`
+      go through the draws alone, and not through the densities at `x^+`: a guide that follows them
+      too may learn to tell `x^+` from `x`, which takes the estimate to the floor. Where `x^+` is
+      `x`, and at a temperature of one, they are unbiased all the same. `"aggregate"` is
       `H[q(z)] - mean_n H[q(z|x_n)]` with the estimate of `H[q(z)]`, so that both cancel: with
       weights of one the loss is that of `Standard_ELBO`, whatever the estimator.
     - The entropy of the aggregate posterior, see `aggregate_entropy`: `"minibatch"` is low,
@@ -170,8 +173,10 @@ class EDVAE_ELBO(TermsELBO):
         pair = super()._get_trace(model, guide, args, kwargs)
         if self.mutual_information == "aggregate":
             return pair
-        # The same rows, where the guide draws a subsample by itself.
-        positive = trace_guide(guide, self._positive_args(args), kwargs, values=pair.rows)
+        # A guide that could move its densities at the positives would spoil them as a critic.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.critic == "dot"):
+            # The same rows, where the guide draws a subsample by itself.
+            positive = trace_guide(guide, self._positive_args(args), kwargs, values=pair.rows)
         return replace(pair, positive=positive.sites)
 
     def _positive_args(self, args: tuple) -> tuple:
