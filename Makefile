@@ -28,6 +28,8 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/objective_time.py
 	$(VENV)/bin/python benchmarks/evaluate_memory.py
 	$(VENV)/bin/python benchmarks/spread.py
+	$(VENV)/bin/python benchmarks/edvae_information.py
+	$(VENV)/bin/python benchmarks/edvae_limits.py
 	$(VENV)/bin/python benchmarks/closed_form_variances.py --output benchmarks/closed_form_variances.txt
 
 $(VENV)/bin/python:

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--num-data", type=int, default=5000)
+    parser.add_argument("--critics", nargs="+", default=["density", "dot"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".txt"))
     args = parser.parse_args(argv)
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{'':35}{'best':>11}{'- ELBO':>11}{'':11}{'':11}{'floor':>7}",
     ]
     estimators = ("minibatch", "stratified", "weighted", "moment")
-    for critic, floor, estimator in product(("density", "dot"), (True, False), estimators):
+    for critic, floor, estimator in product(args.critics, (True, False), estimators):
         loss = EDVAE_ELBO(critic=critic, floor=floor, aggregate_entropy=estimator)
         limit = limit_of(estimator, floor, args.num_data)
         head = f"{critic:9}{'yes' if floor else 'no':7}{estimator:12}{limit:7.2f}"
