@@ -31,8 +31,11 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/evaluate_memory.py
 	$(VENV)/bin/python benchmarks/evaluation_time.py
 	$(VENV)/bin/python benchmarks/growth.py
+	$(VENV)/bin/python benchmarks/big_data.py
 	$(VENV)/bin/python benchmarks/spread.py
 	$(VENV)/bin/python benchmarks/guide_error_time.py
+	$(VENV)/bin/python benchmarks/edvae_information.py
+	$(VENV)/bin/python benchmarks/edvae_limits.py
 	$(VENV)/bin/python benchmarks/closed_form_variances.py --output benchmarks/closed_form_variances.txt
 
 $(VENV)/bin/python:

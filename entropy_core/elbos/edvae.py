@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from entropy_core.across import ALONE, Across
 from entropy_core.checks import check_choice, check_number, check_positive_int, expected
+from entropy_core.elbos.contrast import Critic
 from entropy_core.operations import Operations
 from entropy_core.traces.batch import BatchSites
 from entropy_core.traces.sums import elbo
@@ -20,10 +21,13 @@ class EDVAETerms(NamedTuple):
     Args:
         bound: The four terms, weighted and with their signs.
         reconstruction_term: `E_q[log p(x|z)]`.
-        mutual_information: The estimate of `I_q(x; z)`.
+        mutual_information: The estimate of `I_q(x; z)` that the bound has.
         aggregate_entropy: The estimate of `H[q(z)]`.
         cross_entropy: `H[q(z), p(z)] = -E_q[log p(z)]`.
         elbo: The ELBO, from the same draws.
+        aggregate_information: `H[q(z)] - mean_n H[q(z|x_n)]`, by the same estimate of `H[q(z)]`.
+        floor_active: 1 where InfoNCE was below zero, and the floor stands in its place; 0 where
+            not. Of several draws it is the share.
     """
 
     bound: Any
@@ -32,6 +36,26 @@ class EDVAETerms(NamedTuple):
     aggregate_entropy: Any
     cross_entropy: Any
     elbo: Any
+    aggregate_information: Any
+    floor_active: Any
+
+
+class Estimates(NamedTuple):
+    """What is estimated from a batch; see `EDVAETerms`."""
+
+    mutual_information: Any
+    aggregate_entropy: Any
+    aggregate_information: Any
+    floor_active: Any
+
+    @property
+    def notes(self) -> tuple[Any, Any, Any]:
+        """The values of `NOTED`."""
+        return self.mutual_information, self.aggregate_information, self.floor_active
+
+
+# Which fields of `EDVAETerms` the history of a training has.
+NOTED = ("mutual_information", "aggregate_information", "floor_active")
 
 
 class EDVAEWeights(NamedTuple):
@@ -43,15 +67,14 @@ class EDVAEWeights(NamedTuple):
     cross_entropy: float = 1.0
 
 
-def edvae_bound(
-    batch: BatchSites, information: Any, aggregate_entropy: Any, weights: EDVAEWeights
-) -> Any:
+def edvae_bound(batch: BatchSites, found: Estimates, weights: EDVAEWeights) -> Any:
     """The bound, in nats, summed over the plates and scaled as the host does.
 
     Lygerakis and Rueckert 2024, Eq. 5: `E_q[log p(x|z)] - I_q(x; z) + H[q(z)] - H[q(z), p(z)]`.
     """
     estimates = (
-        weights.aggregate_entropy * aggregate_entropy - weights.mutual_information * information
+        weights.aggregate_entropy * found.aggregate_entropy
+        - weights.mutual_information * found.mutual_information
     )
     return (
         weights.reconstruction * elbo(batch.others)
@@ -60,35 +83,20 @@ def edvae_bound(
     )
 
 
-def edvae_terms(
-    batch: BatchSites, information: Any, aggregate_entropy: Any, weights: EDVAEWeights
-) -> EDVAETerms:
+def edvae_terms(batch: BatchSites, found: Estimates, weights: EDVAEWeights) -> EDVAETerms:
     """The bound and its four terms, in nats per data point."""
     reconstruction_term = batch.per_datum(batch.others)
     cross_entropy = -batch.per_datum([batch.prior])
     return EDVAETerms(
         bound=weights.reconstruction * reconstruction_term
-        - weights.mutual_information * information
-        + weights.aggregate_entropy * aggregate_entropy
+        - weights.mutual_information * found.mutual_information
+        + weights.aggregate_entropy * found.aggregate_entropy
         - weights.cross_entropy * cross_entropy,
         reconstruction_term=reconstruction_term,
-        mutual_information=information,
-        aggregate_entropy=aggregate_entropy,
         cross_entropy=cross_entropy,
         elbo=batch.elbo,
+        **found._asdict(),
     )
-
-
-def info_nce(
-    z: Any, positive: Any, temperature: float, ops: Operations, across: Across = ALONE
-) -> Any:
-    """`log B - L_InfoNCE`; see `info_nce` of either side."""
-    num_rows = len(z)
-    positives = across.rows(positive.reshape(num_rows, -1))
-    scores = z.reshape(num_rows, -1) @ positives.T / temperature
-    # The positive of a draw is in the column of its own number in the whole batch.
-    own = ops.log_softmax(scores, -1).diagonal(across.start)
-    return math.log(len(positives)) + across.average(own.mean(), num_rows)
 
 
 def mixture_entropy(
@@ -164,6 +172,8 @@ def check_aggregate(batch_shape: tuple[int, ...], num_data: int, estimator: str)
 def check_edvae(
     mutual_information: str,
     aggregate_entropy: str,
+    critic: str,
+    floor: object,
     temperature: float,
     positives: object,
     weights: Sequence[float],
@@ -171,11 +181,14 @@ def check_edvae(
     """Refuses estimators that are not known and numbers that make no objective.
 
     Raises:
-        ValueError: If an estimator is not known, `temperature` or `positives` is not positive, or
-            `weights` are not four finite numbers.
+        ValueError: If an estimator or critic is not known, `floor` is neither `True` nor `False`,
+            `temperature` or `positives` is not positive, or `weights` are not four finite numbers.
     """
     check_choice(mutual_information, MutualInformation, "mutual_information")
     check_choice(aggregate_entropy, AggregateEntropy, "aggregate_entropy")
+    check_choice(critic, Critic, "critic")
+    if not isinstance(floor, bool):
+        raise ValueError(expected("True or False", "floor", repr(floor)))
     check_number(temperature, "temperature")
     if not callable(positives):
         check_number(positives, "positives")

@@ -56,6 +56,15 @@ def check_annealing(kl_weight: object, loss: object) -> None:
         raise ValueError(expected(what, "loss", type(loss).__name__))
 
 
+def is_comparable(loss: object, *, annealed: bool) -> bool:
+    """Whether an objective and the ELBO of a model may be compared in the course of a training.
+
+    Not where its weight changes on the way, nor where it has variances of its own in the place of
+    the model's, which are not trained.
+    """
+    return not (annealed or getattr(loss, "replaces_variances", False))
+
+
 def no_claim_of(loss: object, *, annealed: bool) -> str | None:
     """Why the theorem says nothing of the optimum of a training; `None` where it does."""
     return "annealed KL weight" if annealed else getattr(loss, "no_claim", None)

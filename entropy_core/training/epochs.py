@@ -17,11 +17,20 @@ from entropy_core.training.callbacks import Callback, Progress, overriding
 from entropy_core.training.checkpoints import FORMAT, VERSION, Checkpoints, check_same, reading
 from entropy_core.training.history import VALIDATION, History
 from entropy_core.training.interrupts import Ended, Interrupted, NotFiniteLoss, after_steps
+from entropy_core.training.parting import Watch
 from entropy_core.training.stopping import Look, Looks, Rule, Stopped
+
+# From so many draws the error of a look with one is known to a third.
+ERROR_DRAWS = 8
 
 
 class BaseSteps:
     """What a side does in a training; the loop around it is `train`."""
+
+    # What the objective notes of each step.
+    note_terms: tuple[str, ...] = ()
+    # Whether all losses are of one objective, and the looks at the model that it is about.
+    is_comparable = False
 
     def batches(self, epoch: int, skip: int) -> Iterator[Any]:
         """The batches of an epoch, counted from 1, without the first ones."""
@@ -60,6 +69,14 @@ class BaseSteps:
     def values(self, losses: Sequence[Any]) -> NDArray[np.float64]:
         """The values of losses."""
         return np.asarray(losses, float)
+
+    def noted(self) -> NDArray[np.float64]:
+        """What the objective has noted of the steps since the last call, `(steps, k)`."""
+        return np.zeros((0, len(self.note_terms)))
+
+    def error(self) -> float:
+        """The Monte-Carlo standard error of a look's ELBO at the present weights."""
+        raise NotImplementedError
 
     def look(self, epoch: int) -> tuple[Look, EntropyReport]:
         """Looks at the present weights; training goes on as without it."""
@@ -112,6 +129,18 @@ class BaseSteps:
         return nullcontext()
 
 
+def mean_notes(names: Sequence[str], notes: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+    """What an objective has noted of steps, as means over them; nothing where it notes nothing.
+
+    Args:
+        names: What it notes.
+        notes: The values, `(steps, k)`, in parts.
+    """
+    if not names:
+        return {}
+    return dict(zip(names, np.concatenate(notes).mean(0).tolist(), strict=True))
+
+
 class Course(NamedTuple):
     """How a training went.
 
@@ -148,6 +177,10 @@ class _Training:
         # The steps of the present epoch that are done, those before a restart among them.
         self.in_epoch = 0
         self.mean_parts: list[NDArray[np.float64]] = []
+        # What the objective has noted of these steps, and its means over the last epoch.
+        self.notes: list[NDArray[np.float64]] = []
+        self.mean_notes: dict[str, float] = {}
+        self.watch = Watch(steps.error) if steps.is_comparable else None
         self.stopped: Stopped | None = None
 
     def start(self) -> None:
@@ -177,6 +210,8 @@ class _Training:
         self.in_epoch = course["in_epoch"]
         finished = len(losses) - self.in_epoch
         self.done, self.mean_parts = [losses[:finished]], [losses[finished:]]
+        if course.get("notes"):
+            self.notes = [np.array(course["notes"])]
         if not self.in_epoch and self.looks.seen:
             ends = (rule.decide(self.looks.seen) for rule in self.looks.rules)
             self.stopped = next((end for end in ends if end is not None), None)
@@ -204,7 +239,8 @@ class _Training:
             raise ValueError(expected("at least one batch in each epoch", "data", "none"))
         losses = np.concatenate(self.mean_parts)
         self.done.append(losses)
-        self.mean_parts, self.in_epoch = [], 0
+        self.mean_notes = mean_notes(steps.note_terms, self.notes)
+        self.mean_parts, self.notes, self.in_epoch = [], [], 0
         progress.epoch += 1
         return float(losses.mean())
 
@@ -217,6 +253,7 @@ class _Training:
         """Waits for the losses that are pending."""
         self.steps.settle()
         self.mean_parts.append(self.steps.values(self.pending))
+        self.notes.append(self.steps.noted())
         self.pending = []
 
     def end_epoch(self, loss: float) -> None:
@@ -228,7 +265,9 @@ class _Training:
             also = {} if np.isnan(look.validation) else {VALIDATION: look.validation}
             metric = -look.validation if also else loss
             claims = {name: (r, look.errors[name]) for name, r in look.residuals.items()}
-            self.history.add(epoch, loss, report, also=also, claims=claims)
+            self.history.add(epoch, loss, report, also=also | self.mean_notes, claims=claims)
+            if self.watch:
+                self.watch.look(self.history)
             self.progress.report = report
             best, self.stopped = self.looks.add(look)
             if best:
@@ -255,6 +294,9 @@ class _Training:
             "step": self.progress.step,
             "epoch": self.progress.epoch,
             "in_epoch": self.in_epoch,
+            "notes": np.concatenate(
+                [np.zeros((0, len(self.steps.note_terms))), *self.notes]
+            ).tolist(),
             "history": self.history.to_json(),
             "looks": [tuple(look) for look in self.looks.seen],
         }

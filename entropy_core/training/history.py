@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from arviz_base import dict_to_dataset
+from numpy.typing import NDArray
 
 from entropy_core.checks import expected
 from entropy_core.report.report import EntropyReport
@@ -72,6 +73,12 @@ class History:
         entropies = latents["encoder_entropy"]
         self._latents.append(dict(zip(map(str, entropies.index), entropies, strict=True)))
 
+    def newest(self, count: int, *names: str) -> tuple[NDArray[Any], ...]:
+        """The epochs of the newest rows, and some of their numbers."""
+        rows = self._rows[-count:]
+        numbers = (np.array([row[name] for row in rows]) for name in names)
+        return np.array(self._epochs[-count:]), *numbers
+
     @property
     def last(self) -> dict[str, str]:
         """The newest row in few digits, for a progress bar."""
@@ -100,7 +107,8 @@ class History:
 
         The attribute `unit` says what the dimension counts. A latent that a look has not seen, as
         where looks are at other data, is NaN there. Where there are held-out data,
-        `validation_elbo` is the ELBO over them; where looks were at the claims of the theorem,
+        `validation_elbo` is the ELBO over them; what an objective notes, in its `history_terms`, is
+        the mean over the steps of the epoch; where looks were at the claims of the theorem,
         `residual` and `residual_mcse` are those of the sites with a direction, over `claim`.
         """
         names = dict.fromkeys(["loss", *HISTORY, *(name for row in self._rows for name in row)])

@@ -64,6 +64,8 @@ class BAGGINS_ELBO(TermsELBO):
         >>> value = loss(key, jit(vae.init)(key), vae.model, vae.guide, x)
     """
 
+    replaces_variances = True
+
     def __init__(
         self,
         information_factor: float = 0.2,

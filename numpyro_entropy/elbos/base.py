@@ -29,6 +29,11 @@ class TermsELBO(ELBO, ABC):
             crossed plates both hold all data.
     """
 
+    # Which fields of its terms a history has, as means over the steps of each epoch.
+    history_terms: tuple[str, ...] = ()
+    # Whether it has variances of its own in the place of the model's, which are not trained.
+    replaces_variances = False
+
     def __init__(
         self,
         num_particles: int = 1,
@@ -44,6 +49,10 @@ class TermsELBO(ELBO, ABC):
     @abstractmethod
     def bound(self, pair: Pair) -> Array:
         """The objective to maximise, from one pair and its records; a scalar, in nats."""
+
+    def bound_and_notes(self, pair: Pair) -> tuple[Array, tuple[Array, ...]]:
+        """The objective, and the values of `history_terms` for the same draws."""
+        return self.bound(pair), ()
 
     @property
     def no_claim(self) -> str | None:
@@ -61,11 +70,13 @@ class TermsELBO(ELBO, ABC):
     ) -> dict[str, Any]:
         """The loss, summed over plates and scaled as the host does, and the nets' mutable state.
 
+        Beside them, which are the host's, are `notes`, the values of `history_terms`.
+
         Raises:
             ValueError: If the guide lacks a latent site of the model.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
-        return self._loss(self.bound, rng_key, param_map, model, guide, args, kwargs)
+        return self._loss(self.bound_and_notes, rng_key, param_map, model, guide, args, kwargs)
 
     def terms(
         self,
@@ -102,7 +113,7 @@ class TermsELBO(ELBO, ABC):
 
     def _loss(
         self,
-        bound: Callable[[Pair], Array],
+        bound_and_notes: Callable[[Pair], tuple[Array, tuple[Array, ...]]],
         rng_key: Array,
         params: Params,
         model: Callable,
@@ -110,15 +121,20 @@ class TermsELBO(ELBO, ABC):
         args: tuple,
         kwargs: dict[str, Any],
     ) -> dict[str, Any]:
-        def particle(key: Array) -> tuple[Array, dict[str, Any] | None]:
+        def particle(key: Array) -> tuple[Array, dict[str, Any] | None, tuple[Array, ...]]:
             pair = self._pair(key, params, model, guide, args, kwargs)
-            return -bound(self._read(pair)), dict(pair.state)
+            bound, notes = bound_and_notes(self._read(pair))
+            return -bound, dict(pair.state), notes
 
         if self.num_particles == 1:
-            loss, state = particle(rng_key)
-            return {"loss": loss, "mutable_state": state or None}
-        losses, state = self._map(particle, rng_key)
-        return {"loss": losses.mean(), "mutable_state": one_state(state, self.num_particles)}
+            loss, state, notes = particle(rng_key)
+            return {"loss": loss, "mutable_state": state or None, "notes": notes}
+        losses, state, notes = self._map(particle, rng_key)
+        return {
+            "loss": losses.mean(),
+            "mutable_state": one_state(state, self.num_particles),
+            "notes": tuple(note.mean(0) for note in notes),
+        }
 
     def _read(self, pair: Pair, *, rng_key: Array | None = None) -> Pair:
         return site_terms(

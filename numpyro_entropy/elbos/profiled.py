@@ -62,6 +62,8 @@ class Profiled_ELBO(TermsELBO):
         True
     """
 
+    replaces_variances = True
+
     def __init__(
         self,
         num_particles: int = 1,

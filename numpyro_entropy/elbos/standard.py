@@ -1,7 +1,6 @@
 """The ELBO, with every term in closed form that has one."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -129,8 +128,11 @@ class Standard_ELBO(TermsELBO):
             ValueError: If the guide lacks a latent site of the model; and as `bound` does.
             NotImplementedError: If a site of the guide has no reparameterised draws.
         """
-        bound = partial(self.bound, kl_weight=kl_weight)
-        return self._loss(bound, rng_key, param_map, model, guide, args, kwargs)
+
+        def bound_and_notes(pair: Pair) -> tuple[Array, tuple[Array, ...]]:
+            return self.bound(pair, kl_weight=kl_weight), ()
+
+        return self._loss(bound_and_notes, rng_key, param_map, model, guide, args, kwargs)
 
     def terms(
         self,

@@ -18,12 +18,15 @@ from entropy_core.arguments import Arguments
 from entropy_core.checks import expected
 from entropy_core.report.report import EntropyReport
 from entropy_core.traces.sites import ONE_AT_A_TIME
+from entropy_core.training.epochs import mean_notes
 from entropy_core.training.history import VALIDATION, History, over_seeds
 from entropy_core.training.interrupts import NotFiniteLoss
+from entropy_core.training.parting import Watch
 from numpyro_entropy.compiled import compiled
+from numpyro_entropy.elbos.noted import update_with_notes
 from numpyro_entropy.params import Params
 from numpyro_entropy.training.data import Data
-from numpyro_entropy.training.loops import Loop, Rows, options_of
+from numpyro_entropy.training.loops import Loop, Rows, options_of, split
 from numpyro_entropy.training.steps import Steps, state_params
 
 
@@ -102,7 +105,7 @@ class Seeds:
             if data.on_device:
                 # As the steps of one seed have it.
                 rows = data.rows(random.fold_in(random.fold_in(key, 1), step), rows, arrays)
-            return svi.update(state, *rows.args, **rows.kwargs, **options)
+            return update_with_notes(svi, state, *rows.args, **rows.kwargs, **options)
 
         rows_axis = 0 if data.on_device else None
         all_of_them = jax.vmap(one, in_axes=(0, 0, None, rows_axis, None, None))
@@ -115,7 +118,10 @@ class Seeds:
             keys = jax.vmap(lambda key: random.fold_in(key, epoch))(order_keys)
             return jax.vmap(data.orders, out_axes=1)(keys)
 
-        self.loop, self.given = Loop(update, given, kl_weight), given
+        self.note_terms = self.steps[0].note_terms
+        self.loop, self.given = Loop(update, given, kl_weight, len(self.note_terms)), given
+        # What the objective has noted of the steps of the present epoch, each `(S, k)`.
+        self.notes: list[Any] = []
         self._update, self._orders = compiled(update), compiled(orders)
 
     def train(
@@ -127,6 +133,7 @@ class Seeds:
             NotFiniteLoss: If a loss is NaN or infinite; its `params` are those of the last epoch.
         """
         histories = [History() for _ in self.steps]
+        self.watches = [Watch(s.error) for s in self.steps if s.is_comparable]
         losses: list[NDArray[np.float64]] = []
         shown: dict[str, Any] = {} if progress_bar else {"disable": True}
         with tqdm(range(1, num_epochs + 1), unit="epoch", **shown) as bar:
@@ -157,6 +164,7 @@ class Seeds:
 
     def _epoch(self, epoch: int, step: int) -> NDArray[np.float64]:
         losses: list[Any] = []
+        self.notes = []
         batches = self._batches(epoch)
         while found := self._several(batches, step):
             losses.extend(found)
@@ -167,14 +175,19 @@ class Seeds:
         """Takes steps with the next batches: their losses, `(steps, S)`; none at the end."""
         if isinstance(batches, Rows) and self.loop.fits(self.states, batches):
             rows, start = batches.ahead
-            self.states, losses, _ = self.loop.take(self.states, batches, step)
+            self.states, losses, notes, _ = self.loop.take(self.states, batches, step)
+            if notes is not None:
+                self.notes.extend(notes)
             return list(losses / self.steps[0].size_of(rows[start, 0], step))
         for batch in batches:
             options = options_of(self.kl_weight, step)
             with ONE_AT_A_TIME:
-                self.states, loss = self._update(
+                self.states, values = self._update(
                     self.states, jnp.asarray(step), batch, self.given, options
                 )
+            loss, notes = split(values, len(self.note_terms))
+            if notes is not None:
+                self.notes.append(notes)
             one = batch[0] if self.data.on_device else batch
             return [loss / self.steps[0].size_of(one, step)]
         return []
@@ -185,11 +198,15 @@ class Seeds:
         return Rows(self._orders(self.order_keys, epoch))
 
     def _look(self, epoch: int, losses: NDArray[np.float64], histories: list[History]) -> None:
+        notes = np.asarray(jax.device_get(self.notes), float)
         for i, (steps, history) in enumerate(zip(self.steps, histories, strict=True)):
             steps.state = self._state(i)
             look, report = steps.look(epoch)
             also = {} if np.isnan(look.validation) else {VALIDATION: look.validation}
+            also |= mean_notes(self.note_terms, [notes[:, i]]) if self.note_terms else {}
             history.add(epoch, losses[i], report, also=also)
+            if self.watches:
+                self.watches[i].look(history)
 
     def _state(self, i: int) -> Any:
         return jax.tree.map(lambda leaf: leaf[i], self.states)

@@ -65,11 +65,13 @@ class Chunk(NamedTuple):
     Args:
         state: The state after them.
         losses: Their losses, as the host has them: in nats, of each step.
+        notes: What the objective notes of each step; `None` where it notes nothing.
         before_last: Runs to the state before the last of them.
     """
 
     state: Any
     losses: NDArray[np.floating]
+    notes: NDArray[np.floating] | None
     before_last: Callable[[], Any]
 
 
@@ -81,15 +83,21 @@ class Loop:
 
     Args:
         update: A step: takes a state, the number of the step, rows, what is given, and options;
-            returns a state and the loss.
+            returns a state and the loss, or what `update_with_notes` has in its place.
         given: What all steps take.
         kl_weight: The weight of the KL divergence by step.
+        num_notes: How many numbers the objective notes.
     """
 
     def __init__(
-        self, update: Callable, given: Any, kl_weight: Callable[[int], Any] | None
+        self,
+        update: Callable,
+        given: Any,
+        kl_weight: Callable[[int], Any] | None,
+        num_notes: int = 0,
     ) -> None:
         self.given, self.kl_weight, self.most = given, kl_weight, FIRST_CHUNK
+        self.num_notes = num_notes
         self._fits: dict[Any, bool] = {}
 
         def run(
@@ -102,7 +110,8 @@ class Loop:
                 return state, losses.at[i].set(loss.astype(float))
 
             # Those of one seed, or of several at once.
-            losses = jnp.zeros(rows.shape[:-1], float)
+            width = (1 + num_notes,) if num_notes else ()
+            losses = jnp.zeros((*rows.shape[:-1], *width), float)
             start, stop = ends
             return jax.lax.fori_loop(start, stop, body, (state, losses))
 
@@ -136,7 +145,11 @@ class Loop:
         enough = int((stop - start) * CHUNK_SECONDS / seconds)
         self.most = min(max(enough, self.most // 4, 1), 4 * self.most)
         batches.skip(stop - start)
-        return Chunk(after, losses, lambda: self._steps(state, rows, step, start, stop - 1)[0])
+        return Chunk(
+            after,
+            *split(losses, self.num_notes),
+            lambda: self._steps(state, rows, step, start, stop - 1)[0],
+        )
 
     def take_finite(self, state: Any, batches: Rows, step: int, most: int | None) -> Chunk:
         """Takes the next steps, as `take`, up to the first one whose loss is not finite.
@@ -165,6 +178,11 @@ class Loop:
             for i in range(start, stop):
                 weights[i] = check_weight(self.kl_weight(first + i), "kl_weight")
         return state, rows, self.given, first, (start, stop), weights
+
+
+def split(values: Any, num_notes: int) -> tuple[Any, Any]:
+    """The losses, and what the objective notes; `None` where it notes nothing."""
+    return (values[..., 0], values[..., 1:]) if num_notes else (values, None)
 
 
 def options_of(kl_weight: Callable[[int], Any] | None, step: int) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -18,18 +19,20 @@ from entropy_core.report.report import EntropyReport
 from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import ONE_AT_A_TIME
-from entropy_core.training.epochs import BaseSteps
+from entropy_core.training.annealing import is_comparable
+from entropy_core.training.epochs import ERROR_DRAWS, BaseSteps
 from entropy_core.training.interrupts import NotFiniteLoss
 from entropy_core.training.stopping import Look, claims_of
 from numpyro_entropy.compiled import compiled
 from numpyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
+from numpyro_entropy.elbos.noted import update_with_notes
 from numpyro_entropy.params import Params
 from numpyro_entropy.traces.batches import first_not_finite
 from numpyro_entropy.traces.pairs import trace_pair
 from numpyro_entropy.traces.terms import site_terms
 from numpyro_entropy.training.checkpoints import from_bytes, like, to_bytes
 from numpyro_entropy.training.data import Data
-from numpyro_entropy.training.loops import Loop, Rows, options_of
+from numpyro_entropy.training.loops import Loop, Rows, options_of, split
 from numpyro_entropy.training.variances import ClosedFormVariances, clear_state
 
 # While a step is computed, the next one is prepared.
@@ -94,7 +97,11 @@ class Steps(BaseSteps):
         def orders(order_key: Array, epoch: Any) -> list[Array]:
             return data.orders(random.fold_in(order_key, epoch))
 
-        self.loop = Loop(on_rows, self.given, kl_weight)
+        # What the objective notes of each step that is not asked for yet.
+        self.notes: list[Any] = []
+        self.note_terms = getattr(svi.loss, "history_terms", ())
+        self.is_comparable = is_comparable(svi.loss, annealed=kl_weight is not None)
+        self.loop = Loop(on_rows, self.given, kl_weight, len(self.note_terms))
         self._on_rows, self._on_call = compiled(on_rows), compiled(self._update)
         self._orders = compiled(orders)
 
@@ -111,11 +118,14 @@ class Steps(BaseSteps):
         before = self.state
         with ONE_AT_A_TIME:
             if self.data.on_device:
-                self.state, loss = self._on_rows(
+                self.state, values = self._on_rows(
                     before, jnp.asarray(step), batch, self.given, options
                 )
             else:
-                self.state, loss = self._on_call(before, self._call(step, batch), options)
+                self.state, values = self._on_call(before, self._call(step, batch), options)
+        loss, notes = split(values, len(self.note_terms))
+        if notes is not None:
+            self.notes.append(notes)
         self.pending.append((step, before, batch, loss))
         while len(self.pending) > PENDING:
             self._check_oldest()
@@ -131,6 +141,8 @@ class Steps(BaseSteps):
         if not np.isfinite(chunk.losses[0]):
             self._fail(step, before, rows[start], chunk.losses[0])
         self.state, self.good = chunk.state, chunk.before_last
+        if chunk.notes is not None:
+            self.notes.extend(chunk.notes)
         size = self.num_data if self.has_total else self.size_of(rows[start], step)
         return (chunk.losses / size).tolist()
 
@@ -143,6 +155,19 @@ class Steps(BaseSteps):
         """The values of losses."""
         on_device = any(isinstance(loss, jax.Array) for loss in losses)
         return np.asarray(jax.device_get(list(losses)) if on_device else losses, float)
+
+    def noted(self) -> NDArray[np.float64]:
+        """What the objective has noted of the steps since the last call, `(steps, k)`."""
+        notes, self.notes = self.notes, []
+        return self.values(notes).reshape(len(notes), len(self.note_terms))
+
+    def error(self) -> float:
+        """The Monte-Carlo standard error of a look's ELBO at the present weights."""
+        several = copy(self.glance)
+        several.num_particles = ERROR_DRAWS
+        report = several.run(self.report_key, self.weights(), self.in_order())
+        error = report.summary().loc["ELBO", "mcse"] * ERROR_DRAWS**0.5
+        return float(error) / self.glance.num_particles**0.5
 
     def set_variances(self, variances: ClosedFormVariances) -> None:
         """Sets variances in closed form at the end of each epoch."""
@@ -221,7 +246,7 @@ class Steps(BaseSteps):
         self._take(new)
 
     def _update(self, state: Any, call: Arguments, options: dict) -> tuple[Any, Array]:
-        return self.svi.update(state, *call.args, **call.kwargs, **options)
+        return update_with_notes(self.svi, state, *call.args, **call.kwargs, **options)
 
     def _call(self, step: Any, batch: Any, given: Any = None) -> Arguments:
         key, arrays = given or self.given

@@ -12,7 +12,7 @@ from entropy_core.checks import check_objective, check_positive_int
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from pyro_entropy.capture.calls import Call, Watch, call_of
 from pyro_entropy.capture.graphs import NotCaptured, graph_of
-from pyro_entropy.capture.losses import Runs, plain_run, runs_of
+from pyro_entropy.capture.losses import Runs, mean_of, noting, plain_run, runs_of
 from pyro_entropy.capture.replays import Buffers, Grads, Outputs, Replay, equal, without_grads
 from pyro_entropy.elbos.base import Capturable
 from pyro_entropy.traces.modes import RandomState, keeping_random_state
@@ -93,6 +93,8 @@ class CapturedLoss:
         self.captures = Captures()
         # How many calls a form has had, by a text that a restart does not change.
         self.num_calls: dict[str, int] = {}
+        # What the objective notes of the last call, of shape `(k,)`; none where it notes nothing.
+        self.notes: list[Tensor] = []
         self._replays: dict[tuple, list[Replay]] = {}
         self._refused: set[tuple] = set()
         self._grads = Grads()
@@ -116,7 +118,10 @@ class CapturedLoss:
         self._grads.take(params)
 
     def _plain(self, args: tuple, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Tensor]]:
-        return plain_run(self.loss, self.model, self.guide, args, kwargs)
+        with noting(self.loss) as notes:
+            found = plain_run(self.loss, self.model, self.guide, args, kwargs)
+        self.notes = mean_of(notes)
+        return found
 
     def _runs(self) -> Runs:
         return runs_of(self.loss, self.model, self.guide)
@@ -227,6 +232,8 @@ class CapturedLoss:
         raise NotCaptured(f"the graph differs from the loss at call {graph.num_calls}")
 
     def _value(self, values: list[Tensor]) -> Any:
+        if isinstance(self.loss, Capturable):
+            values, self.notes = values[:1], values[1:]
         found = [value.item() for value in values]
         for tensor in values:
             warn_if_nan(tensor, "loss")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from numbers import Number
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from pyro_entropy.capture.graphs import NotCaptured
 from pyro_entropy.elbos.base import Capturable
 from pyro_entropy.traces.pairs import reading_params
 
-# The losses of one step, and the parameters that were read, whose `grad` is set.
+# The losses of one step and what is noted of it; the parameters that were read, with gradients.
 Run = Callable[[tuple, dict[str, Any]], tuple[list[Tensor], dict[str, Tensor]]]
 
 
@@ -61,6 +61,16 @@ def runs_of(loss: Any, model: Callable, guide: Callable) -> Runs:
     return Runs(traceable, untraced)
 
 
+def noting(loss: Any) -> AbstractContextManager[list[Tensor]]:
+    """Collects what an objective notes of each draw; nothing of one that notes nothing."""
+    return loss.noting() if getattr(loss, "history_terms", ()) else nullcontext([])
+
+
+def mean_of(notes: list[Tensor]) -> list[Tensor]:
+    """What an objective has noted of a step, as one tensor; none where it notes nothing."""
+    return [torch.stack(notes).mean(0)] if notes else []
+
+
 def plain_run(
     loss: Any, model: Callable, guide: Callable, args: tuple, kwargs: dict[str, Any]
 ) -> tuple[Any, dict[str, Tensor]]:
@@ -74,14 +84,14 @@ def plain_run(
 
 def _differentiated(loss: Capturable, model: Callable, guide: Callable) -> Run:
     def run(args: tuple, kwargs: dict[str, Any]) -> tuple[list[Tensor], dict[str, Tensor]]:
-        with reading_params() as params:
+        with reading_params() as params, noting(loss) as notes:
             value = loss.differentiable_loss(model, guide, *args, **kwargs)
         if value.requires_grad:
             trained = [tensor for tensor in params.values() if tensor.requires_grad]
             grads = torch.autograd.grad(value, trained, allow_unused=True)
             for tensor, grad in zip(trained, grads, strict=True):
                 tensor.grad = grad
-        return [value.detach()], params
+        return [value.detach(), *mean_of(notes)], params
 
     return run
 

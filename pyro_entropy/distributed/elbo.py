@@ -1,6 +1,7 @@
 """An objective over the batches of several processes, each of which has a part of the rows."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from copy import copy
 from typing import Any
 
@@ -71,6 +72,20 @@ class Distributed_ELBO(Capturable):
         if name.startswith("_") or name == "loss_of_batch":
             raise AttributeError(name)
         return getattr(self.loss_of_batch, name)
+
+    @property
+    def history_terms(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the objective."""
+        return self.loss_of_batch.history_terms
+
+    @property
+    def replaces_variances(self) -> bool:  # type: ignore[override]
+        """Whether the objective does."""
+        return self.loss_of_batch.replaces_variances
+
+    def noting(self) -> AbstractContextManager[list[Tensor]]:
+        """Collects what the objective notes, the same on every rank."""
+        return self.loss_of_batch.noting()
 
     def lean(self) -> Capturable | str:
         """Why it is not to be captured."""

@@ -63,6 +63,8 @@ class BAGGINS_ELBO(TermsELBO):
         >>> loss = svi.step(x)
     """
 
+    replaces_variances = True
+
     def __init__(
         self,
         information_factor: float = 0.2,

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import Any
 
@@ -24,6 +25,24 @@ class Capturable(ELBO, ABC):
     is_lean = False
     # What puts the rows of several processes together.
     ranks: Any = None
+    # Which fields of its terms a history has, as means over the steps of each epoch.
+    history_terms: tuple[str, ...] = ()
+    # Whether it has variances of its own in the place of the model's, which are not trained.
+    replaces_variances = False
+    _notes: list[Tensor] | None = None
+
+    def noting(self) -> AbstractContextManager[list[Tensor]]:
+        """Collects the values of `history_terms`, of shape `(k,)`, of each draw of a call."""
+        return self._noting()
+
+    @contextmanager
+    def _noting(self) -> Iterator[list[Tensor]]:
+        notes: list[Tensor] = []
+        self._notes = notes
+        try:
+            yield notes
+        finally:
+            self._notes = None
 
     def lean(self) -> "Capturable | str":
         """The objective in the form that is captured, or why it is not to be captured."""
@@ -76,6 +95,10 @@ class TermsELBO(Capturable):
     @abstractmethod
     def bound(self, pair: Pair) -> Tensor:
         """The objective to maximise, from one pair and its records; a scalar, in nats."""
+
+    def bound_and_notes(self, pair: Pair) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The objective, and the values of `history_terms` for the same draws."""
+        return self.bound(pair), ()
 
     @property
     def no_claim(self) -> str | None:
@@ -138,7 +161,10 @@ class TermsELBO(Capturable):
         self, model: Callable, guide: Callable, args: tuple, kwargs: dict
     ) -> Iterator[Tensor]:
         for pair in self._get_traces(model, guide, args, kwargs):
-            yield -self.bound(self._read(pair)) / self._num_traces
+            bound, notes = self.bound_and_notes(self._read(pair))
+            if self._notes is not None and notes:
+                self._notes.append(torch.stack([note.detach() for note in notes]))
+            yield -bound / self._num_traces
 
     @property
     def _num_traces(self) -> int:

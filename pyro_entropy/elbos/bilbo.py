@@ -39,6 +39,8 @@ class FloatingPriorELBO(TermsELBO):
         **kwargs: `closed_form`, `data_plate`, and those of `pyro.infer.ELBO`.
     """
 
+    replaces_variances = True
+
     def __init__(
         self, num_particles: int = 1, *args: Any, full_covariance: bool = False, **kwargs: Any
     ) -> None:

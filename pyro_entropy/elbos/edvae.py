@@ -6,14 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from entropy_core.across import ALONE, Across
 from entropy_core.checks import expected
-from entropy_core.elbos import edvae
+from entropy_core.elbos import contrast
+from entropy_core.elbos.contrast import Critic, floored, warn_without_limit
 from entropy_core.elbos.edvae import (
+    NOTED,
     AggregateEntropy,
     EDVAETerms,
     EDVAEWeights,
+    Estimates,
     MutualInformation,
     check_edvae,
     edvae_bound,
@@ -21,7 +25,7 @@ from entropy_core.elbos.edvae import (
 )
 from entropy_core.traces.batch import BatchSites, batch_sites
 from entropy_core.traces.sites import Pair
-from pyro_entropy.elbos.aggregate import aggregate_entropy
+from pyro_entropy.elbos.aggregate import aggregate_entropy, pairwise_log_prob
 from pyro_entropy.elbos.base import TermsELBO
 from pyro_entropy.operations import OPERATIONS
 from pyro_entropy.traces.pairs import trace_guide
@@ -31,27 +35,42 @@ class EDVAE_ELBO(TermsELBO):
     """The entropy-decomposed ELBO, `E_q[log p(x|z)] - I_q(x; z) + H[q(z)] - H[q(z), p(z)]`.
 
     Lygerakis and Rueckert 2024, Eq. 5, with the aggregate posterior `q(z) = mean_n q(z|x_n)`. With
-    exact terms it is the ELBO. Two terms are estimated from a batch of `B` data points:
+    exact terms it is the ELBO. Two terms are estimated from a batch of `B` of `N` data points:
 
     - The mutual information. `"infonce"` (Eq. 6) is `log B - L_InfoNCE`, with
-      `L_InfoNCE = -mean_i log(exp(s_ii) / sum_k exp(s_ik))` and `s_ik = z_i . z_k^+ / temperature`
-      of draws `z_i ~ q(z|x_i)` and `z_k^+ ~ q(z|x_k^+)`. It is never above `log B` nor, in
-      expectation, above `I_q`; as it enters with a minus sign, the objective is then an upper
-      estimate of the ELBO, and no bound on the evidence. `"aggregate"` is
+      `L_InfoNCE = -mean_i log(exp(s_ii) / sum_k exp(s_ik))` for draws `z_i ~ q(z|x_i)`. The critic
+      `"density"` is `s_ik = log q(z_i|x_k^+) / temperature`; the paper's, `"dot"`, is
+      `s_ik = z_i . z_k^+ / temperature` with `z_k^+ ~ q(z|x_k^+)`. It is never above `log B` nor,
+      in expectation, above `I_q`, and has no lower limit: as it enters with a minus sign, training
+      drives it down, and the ELBO with it. `floor` keeps it at zero or above, batch by batch. After
+      that it is no lower bound of `I_q` in expectation, and where it is at the floor it has no
+      gradient: `"dot"` may stay there, so that information costs nothing. Gradients of `"density"`
+      go through the draws alone, and not through the densities at `x^+`: a guide that follows them
+      too may learn to tell `x^+` from `x`, which takes the estimate to the floor. Where `x^+` is
+      `x`, and at a temperature of one, they are unbiased all the same. `"aggregate"` is
       `H[q(z)] - mean_n H[q(z|x_n)]` with the estimate of `H[q(z)]`, so that both cancel: with
       weights of one the loss is that of `Standard_ELBO`, whatever the estimator.
     - The entropy of the aggregate posterior, see `aggregate_entropy`: `"minibatch"` is low,
       `"weighted"` and `"stratified"` are high, and `"moment"` is high for the aggregate of the
       batch, but may be low for that of the data set.
 
-    `terms` has the ELBO beside them. The batch couples the data points: there is no loss of one
-    data point, and smaller batches make another objective. The prior needs a `log_prob` alone.
+    The objective is no bound on the evidence. With weights of one and the floor it is above the
+    ELBO, in expectation, by `log B` at most with `"minibatch"`, by `log N` with `"stratified"`, by
+    `log B + log N` with `"weighted"`. With `"moment"`, or without the floor, it has no such limit,
+    which a `UserWarning` says. `terms` has the ELBO beside it; the history of `fit` has the ELBO,
+    and the means over the steps of each epoch of the estimate (`mutual_information`), of the one of
+    `"aggregate"` (`aggregate_information`) and of `floor_active`.
+
+    The batch couples the data points: there is no loss of one data point, and smaller batches make
+    another objective. The prior needs a `log_prob` alone.
 
     Args:
         num_particles: The number of draws from the guide.
         mutual_information: `"infonce"` or `"aggregate"`.
         aggregate_entropy: `"minibatch"`, `"weighted"`, `"stratified"` or `"moment"`.
-        temperature: That of InfoNCE.
+        critic: That of InfoNCE, `"density"` or `"dot"`.
+        floor: Whether InfoNCE is kept at zero or above.
+        temperature: The divisor of the critic, best left at one for `"density"`.
         positives: What makes `x^+`: the standard deviation of normal noise that is added to the
             first argument of the guide, or a function from its positional arguments to a tuple
             of others. (The paper states neither.)
@@ -61,9 +80,9 @@ class EDVAE_ELBO(TermsELBO):
             vectorised particles.
 
     Raises:
-        ValueError: If an estimator is not known or a number not positive; when called, if there is
-            not one latent site, it is not in the data plate alone, or the batch is of one data
-            point.
+        ValueError: If an estimator or critic is not known or a number not positive; when called, if
+            there is not one latent site, it is not in the data plate alone, or the batch is of one
+            data point.
         TypeError: When called with InfoNCE, if the first argument is no tensor to add noise to.
         NotImplementedError: If particles are to be vectorised; when called, if the guide has no
             reparameterised draws.
@@ -80,12 +99,16 @@ class EDVAE_ELBO(TermsELBO):
         True
     """
 
+    history_terms = NOTED
+
     def __init__(
         self,
         num_particles: int = 1,
         *args: Any,
         mutual_information: MutualInformation = "infonce",
         aggregate_entropy: AggregateEntropy = "minibatch",
+        critic: Critic = "density",
+        floor: bool = True,
         temperature: float = 1.0,
         positives: float | Callable[..., tuple] = 0.1,
         weights: EDVAEWeights = EDVAEWeights(),  # noqa: B008 - it is a tuple
@@ -95,17 +118,28 @@ class EDVAE_ELBO(TermsELBO):
         if self.vectorize_particles:
             what = "particles one by one"
             raise NotImplementedError(expected(what, "vectorize_particles", True))
-        check_edvae(mutual_information, aggregate_entropy, temperature, positives, weights)
+        check_edvae(
+            mutual_information, aggregate_entropy, critic, floor, temperature, positives, weights
+        )
+        if mutual_information == "infonce":
+            warn_without_limit(aggregate_entropy, floor)
         self.mutual_information = mutual_information
         self.aggregate_entropy = aggregate_entropy
+        self.critic = critic
+        self.floor = floor
         self.temperature = temperature
         self.positives = positives
         self.weights = EDVAEWeights(*weights)
 
     def bound(self, pair: Pair) -> Tensor:
         """The bound, in nats, summed over the plates and scaled as the host does."""
+        return self.bound_and_notes(pair)[0]
+
+    def bound_and_notes(self, pair: Pair) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The bound, and the estimates that a history has."""
         batch = batch_sites(pair.records, self.data_plate)
-        return edvae_bound(batch, *self._estimates(batch, pair), self.weights)
+        found = self._estimates(batch, pair)
+        return edvae_bound(batch, found, self.weights), found.notes
 
     @property
     def no_claim(self) -> str | None:
@@ -116,26 +150,33 @@ class EDVAE_ELBO(TermsELBO):
 
     def _terms(self, pair: Pair) -> EDVAETerms:
         batch = batch_sites(pair.records, self.data_plate)
-        return edvae_terms(batch, *self._estimates(batch, pair), self.weights)
+        return edvae_terms(batch, self._estimates(batch, pair), self.weights)
 
-    def _estimates(self, batch: BatchSites, pair: Pair) -> tuple[Tensor, Tensor]:
-        """The mutual information, and the entropy of the aggregate posterior."""
+    def _estimates(self, batch: BatchSites, pair: Pair) -> Estimates:
         site = pair.guide[batch.encoder.name]
         across = batch.encoder.across
         entropy = aggregate_entropy(
             site.fn, site.value, batch.plate.full_size, self.aggregate_entropy, across=across
         )
+        information = entropy - batch.per_datum([batch.encoder])
         if pair.positive is None:
-            return entropy - batch.per_datum([batch.encoder]), entropy
-        positive = pair.positive[batch.encoder.name].value
-        return info_nce(site.value, positive, self.temperature, across=across), entropy
+            return Estimates(information, entropy, information, OPERATIONS.zeros_like(information))
+        positive = pair.positive[batch.encoder.name]
+        if self.critic == "density":
+            found = density_info_nce(positive.fn, site.value, self.temperature, across=across)
+        else:
+            found = info_nce(site.value, positive.value, self.temperature, across=across)
+        used, active = floored(found, self.floor, OPERATIONS)
+        return Estimates(used, entropy, information, active)
 
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> Pair:
         pair = super()._get_trace(model, guide, args, kwargs)
         if self.mutual_information == "aggregate":
             return pair
-        # The same rows, where the guide draws a subsample by itself.
-        positive = trace_guide(guide, self._positive_args(args), kwargs, values=pair.rows)
+        # A guide that could move its densities at the positives would spoil them as a critic.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.critic == "dot"):
+            # The same rows, where the guide draws a subsample by itself.
+            positive = trace_guide(guide, self._positive_args(args), kwargs, values=pair.rows)
         return replace(pair, positive=positive.sites)
 
     def _positive_args(self, args: tuple) -> tuple:
@@ -161,11 +202,39 @@ def info_nce(
         across: The processes that have the other data points of the batch.
 
     Returns:
-        A scalar, in nats; at most `log B`.
+        A scalar, in nats; at most `log B`, and not floored.
 
     Example:
         >>> z = torch.tensor([[-9.0], [9.0]])
         >>> info_nce(z, z).item()  # log 2
         0.6931...
     """
-    return edvae.info_nce(z, positive, temperature, OPERATIONS, across)
+    rows = across.rows(z.reshape(len(z), -1))
+    scores = rows @ positive.reshape(len(positive), -1).T / temperature
+    return contrast.info_nce(scores, OPERATIONS, across)
+
+
+def density_info_nce(
+    q: Distribution, z: Tensor, temperature: float = 1.0, *, across: Across = ALONE
+) -> Tensor:
+    """`log B - L_InfoNCE` with the densities of the guide, the best critic where `x^+` is `x`.
+
+    van den Oord et al. 2018, Eq. 4, with the critic `log q(z_i|x_k^+) / temperature`.
+
+    Args:
+        q: `q(z|x_i^+)`, of batch shape `(B,)`.
+        z: Draws of `q(z|x_i)`, of the shape of `q`.
+        temperature: The divisor of the critic.
+        across: The processes that have the other data points of the batch.
+
+    Returns:
+        A scalar, in nats; at most `log B`, and not floored.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> q = Normal(torch.tensor([-9.0, 9.0]), torch.ones(2))
+        >>> density_info_nce(q, q.loc).item()  # log 2
+        0.6931...
+    """
+    scores = pairwise_log_prob(q, across.rows(z)) / temperature
+    return contrast.info_nce(scores, OPERATIONS, across)

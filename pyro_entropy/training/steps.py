@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from copy import copy
 from itertools import islice
 from typing import Any
 
@@ -19,12 +20,14 @@ from entropy_core.report.report import EntropyReport
 from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import ONE_AT_A_TIME
-from entropy_core.training.epochs import BaseSteps
+from entropy_core.training.annealing import is_comparable
+from entropy_core.training.epochs import ERROR_DRAWS, BaseSteps
 from entropy_core.training.interrupts import NotFiniteLoss
 from entropy_core.training.stopping import Look, claims_of
 from pyro_entropy.capture.captured import CapturedLoss
 from pyro_entropy.capture.optimiser import OneOptimiser
 from pyro_entropy.diagnostic.diagnostic import EntropySumDiagnostic
+from pyro_entropy.operations import to_numpy
 from pyro_entropy.traces.modes import evaluating, keeping_random_state
 from pyro_entropy.traces.pairs import reading_params, run_pair, trace_pair
 from pyro_entropy.traces.terms import site_terms
@@ -80,6 +83,10 @@ class Steps(BaseSteps):
         self.kl_weight, self.schedule_by = kl_weight, schedule_by
         self.glance, self.validation, self.claims = glance, validation, claims
         self.loss, self.optimiser = loss, OneOptimiser(svi.optim)
+        # What the objective notes of each step that is not asked for yet.
+        self.notes: list[Tensor] = []
+        self.note_terms = getattr(loss.loss, "history_terms", ())
+        self.is_comparable = is_comparable(loss.loss, annealed=kl_weight is not None)
         self.each_epoch: list[Callable[[], None]] = []
         self.closed: set[str] = set()
         self.total = {"total": num_data} if takes(svi.model, "total") else {}
@@ -129,6 +136,8 @@ class Steps(BaseSteps):
                 if self._bad_site(batch) is None:
                     raise
                 loss, params = math.nan, self.trained
+            if self.note_terms:
+                self.notes.extend(self.loss.notes)
             tensors = list(params.values())
             if not math.isfinite(loss):
                 self.loss.drop_grads(tensors)
@@ -141,6 +150,22 @@ class Steps(BaseSteps):
             if self.schedule_by == "step" and isinstance(svi.optim, PyroLRScheduler):
                 svi.optim.step(*self._metrics(loss))
         return loss / self._size(batch)
+
+    def noted(self) -> NDArray[np.float64]:
+        """What the objective has noted of the steps since the last call, `(steps, k)`."""
+        notes = [to_numpy(note) for note in self.notes]
+        self.notes = []
+        return np.array(notes, float).reshape(len(notes), len(self.note_terms))
+
+    def error(self) -> float:
+        """The Monte-Carlo standard error of a look's ELBO at the present weights."""
+        several = copy(self.glance)
+        several.num_particles = ERROR_DRAWS
+        together = {"distributed": self.data.ranks is not None}
+        with keeping_random_state():
+            report = several.run(self.data.in_order(), **together)
+        error = report.summary().loc["ELBO", "mcse"] * ERROR_DRAWS**0.5
+        return float(error) / self.glance.num_particles**0.5
 
     def set_variances(self, variances: ClosedFormVariances) -> None:
         """Sets variances in closed form at the end of each epoch."""

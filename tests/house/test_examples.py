@@ -16,6 +16,11 @@ ROOT = Path(__file__).parents[2]
 TINY = {
     "conv_vae": ["--num-data", "200", "--epochs", "1", "--hidden", "2", "--latent-dim", "2"],
     "mnist": ["--num-data", "300", "--epochs", "2", "--hidden", "8", "--latent-dim", "2"],
+    "edvae_table": [
+        *("--num-data", "40", "--num-test", "20", "--num-likelihood", "5", "--draws", "5"),
+        *("--epochs", "1", "--hidden", "4", "--seeds", "1", "--sets", "2", "--batch-size", "20"),
+        *("--priors", "mixture", "--objectives", "ED-VAE, densities"),
+    ],
     "linear_vae": ["--num-data", "200", "--epochs", "20", "--draws", "3"],
 }
 

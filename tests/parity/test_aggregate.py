@@ -6,7 +6,7 @@ import numpyro.distributions as numpyro_dist
 import pyro.distributions as pyro_dist
 import pytest
 import torch
-from scipy.special import logsumexp
+from scipy.special import log_softmax, logsumexp
 from scipy.stats import multivariate_normal, norm
 
 import numpyro_entropy.elbos.aggregate
@@ -28,6 +28,7 @@ class PyroSide:
     array = staticmethod(lambda x, dtype=np.float64: torch.tensor(np.asarray(x, dtype)))
     aggregate = pyro_entropy.elbos.aggregate
     info_nce = staticmethod(pyro_entropy.elbos.edvae.info_nce)
+    density_info_nce = staticmethod(pyro_entropy.elbos.edvae.density_info_nce)
 
     def normal(self, loc, scale):
         return pyro_dist.Normal(self.array(loc), self.array(scale)).to_event(1)
@@ -43,6 +44,7 @@ class NumPyroSide:
     array = staticmethod(lambda x, dtype=np.float64: jnp.asarray(np.asarray(x, dtype)))
     aggregate = numpyro_entropy.elbos.aggregate
     info_nce = staticmethod(numpyro_entropy.elbos.edvae.info_nce)
+    density_info_nce = staticmethod(numpyro_entropy.elbos.edvae.density_info_nce)
 
     def normal(self, loc, scale):
         # As a plate leaves it.
@@ -174,6 +176,27 @@ def test_the_estimate_is_the_entropy_by_quadrature(side):
     assert abs(np.mean(found) - wanted) < STANDARD_ERRORS * error < 0.1
 
 
+@side
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_info_nce_of_both_critics(side, temperature):
+    positive, wanted = Z + 0.3, []
+    full = [
+        [multivariate_normal.logpdf(z, m, c) for m, c in zip(LOC, COVARIANCES, strict=True)]
+        for z in Z
+    ]
+    other = (-np.abs(Z[:, None] - LOC) / SCALE - np.log(2 * SCALE)).sum(-1)
+    for scores in (Z @ positive.T, pairwise(Z, LOC, SCALE), np.array(full), other):
+        wanted.append(np.log(N) + np.diag(log_softmax(scores / temperature, -1)).mean())
+    z, density = side.array(Z), side.density_info_nce
+    found = [
+        side.info_nce(z, side.array(positive), temperature),
+        density(side.normal(LOC, SCALE), z, temperature),
+        density(side.full(LOC, COVARIANCES), z, temperature),
+        density(side.other(LOC, SCALE), z, temperature),
+    ]
+    np.testing.assert_allclose([float(value) for value in found], wanted, rtol=1e-9)
+
+
 @one_side
 def test_info_nce_never_exceeds_log_b(side):
     for scale in (0.1, 1.0, 100.0):
@@ -189,13 +212,21 @@ def test_info_nce_never_exceeds_log_b(side):
 def test_info_nce_of_draws_never_exceeds_the_mutual_information_in_expectation(side, variance):
     # z = x + noise with x ~ N(0, 1): I = 1/2 log(1 + 1 / variance).
     exact = 0.5 * np.log1p(1 / variance)
-    estimates = {"draws": [], "means": []}
+    estimates = {"draws": [], "means": [], "density": []}
     for seed in range(300):
         rng = np.random.default_rng(seed)
         x = rng.standard_normal((16, 1))
         z, positive = (x + variance**0.5 * rng.standard_normal((16, 1)) for _ in range(2))
         estimates["draws"].append(float(side.info_nce(side.array(z), side.array(positive))))
         estimates["means"].append(float(side.info_nce(side.array(x), side.array(x))))
+        q = side.normal(x, np.full_like(x, variance**0.5))
+        estimates["density"].append(float(side.density_info_nce(q, side.array(z))))
+    density = np.array(estimates["density"])
+    error = STANDARD_ERRORS * density.std() / len(density) ** 0.5
+    assert density.mean() < exact + error
+    # It is the better critic, and tight where I is far below log B.
+    assert density.mean() > np.mean(estimates["draws"]) + error
+    assert density.mean() > 0.9 * exact - error
     draws = np.array(estimates["draws"])
     assert draws.mean() < exact + STANDARD_ERRORS * draws.std() / len(draws) ** 0.5
     # With means in place of draws it bounds nothing.

@@ -10,10 +10,27 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.datasets import load_digits
 
-from entropy_core.datasets import Dataset, digits, idx, manifold, mnist_5k, pca_ring, ppca
+from entropy_core.datasets import (
+    Dataset,
+    digits,
+    edvae_modulated,
+    edvae_normal,
+    idx,
+    manifold,
+    mnist_5k,
+    pca_ring,
+    ppca,
+)
 from entropy_core.theory.closed_form import ppca_log_likelihood
+from tests.support.helpers import STANDARD_ERRORS
 
-GENERATORS = {"ppca": ppca, "pca_ring": pca_ring, "manifold": manifold}
+GENERATORS = {
+    "ppca": ppca,
+    "pca_ring": pca_ring,
+    "manifold": manifold,
+    "edvae_normal": edvae_normal,
+    "edvae_modulated": edvae_modulated,
+}
 LOADERS = {"digits": (digits, 1797, (8, 8)), "mnist_5k": (mnist_5k, 5000, (28, 28))}
 
 every_generator = pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS.keys())
@@ -57,10 +74,48 @@ def test_defaults_are_the_papers(make, shapes):
     assert (data.name, data.train.dtype) == (make.__name__, np.float32)
 
 
-@pytest.mark.parametrize("make", [ppca, pca_ring])
+@pytest.mark.parametrize("make", [ppca, pca_ring, edvae_normal, edvae_modulated])
 def test_the_training_set_does_not_depend_on_the_size_of_the_test_set(make):
     few, many = make(num_train=20, num_test=1), make(num_train=20, num_test=30)
     assert_array_equal(few.train, many.train)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_normal_latents_are_a_probabilistic_pca(normalize):
+    data = edvae_normal(num_train=20_000, num_test=1, noise_scale=0.3, normalize=normalize)
+    truth = data.parameters
+    covariance = truth["weight"].T @ truth["weight"] + 0.3**2 * np.eye(10)
+    x = data.train.astype(float) * truth["scale"] + truth["mean"]
+    found = np.cov(x.T)
+    assert_allclose(found, covariance, atol=0.05 * np.diag(covariance).max())
+    if normalize:
+        assert_allclose(data.train.mean(0), 0, atol=1e-5)
+        assert_allclose(data.train.std(0), 1, rtol=1e-5)
+    else:
+        assert set(truth["scale"]) == {1.0}
+
+
+@pytest.mark.parametrize(("latent_dim", "num_components"), [(5, 3), (2, 3), (3, 3)])
+def test_modulated_latents_have_the_moments_of_the_paper(latent_dim, num_components):
+    options = {"latent_dim": latent_dim, "num_components": num_components, "num_test": 1}
+    data = edvae_modulated(num_train=20_000, data_dim=8, noise_scale=0.0, **options)
+    truth = data.parameters
+    x = data.train.astype(float) * truth["scale"] + truth["mean"]
+    z = x @ np.linalg.pinv(truth["weight"])
+    # By quadrature over u ~ N(mu_i, s_i^2).
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / weights.sum()
+    for i in range(latent_dim):
+        mean, variance = 0.0, 1.0
+        if i < num_components:
+            u = np.linspace(-3, 3, num_components)[i]
+            u = u + np.linspace(0.5, 1, num_components)[i] * nodes
+            bent = u + np.sin(0.5 * np.pi * u)
+            mean = weights @ bent
+            variance = weights @ bent**2 - mean**2
+        error = STANDARD_ERRORS * (variance / len(z)) ** 0.5
+        assert abs(z[:, i].mean() - mean) < error
+        assert z[:, i].var() == pytest.approx(variance, rel=0.06)
 
 
 def test_ppca_truth():

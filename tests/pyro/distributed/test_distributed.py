@@ -12,9 +12,11 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from entropy_core.elbos.edvae import NOTED
 from entropy_core.training.stopping import TheoremStop
 from pyro_entropy import (
     BILBO_ELBO,
+    EDVAE_ELBO,
     VAE1,
     ConstantVarianceVAE,
     Distributed_ELBO,
@@ -146,3 +148,16 @@ def test_a_plate_that_holds_all_data_is_asked_for():
 
     with pytest.raises(ValueError, match="expected a plate that holds all observed sites"):
         Distributed_ELBO(Standard_ELBO()).loss(model, lambda: None)
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_the_history_has_what_the_objective_notes():
+    loss = Distributed_ELBO(EDVAE_ELBO())
+    assert loss.history_terms == NOTED
+    assert Distributed_ELBO(BILBO_ELBO()).replaces_variances
+    vae = VAE1(4, 2, hidden=(4,))
+    options = {"num_epochs": 1, "batch_size": 4, "progress_bar": False}
+    x = torch.tensor(data()[:, :4], dtype=torch.float32)
+    history = fit(vae.model, vae.guide, x, loss=loss, **options).report.to_datatree()["history"]
+    for name in NOTED:
+        assert np.isfinite(history[name]).all()
