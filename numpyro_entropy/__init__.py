@@ -6,6 +6,7 @@ except ImportError as error:
     error.add_note("numpyro_entropy needs NumPyro: pip install 'elbo-entropy[numpyro]'")
     raise
 
+from numpyro_entropy.coding.compression import compress, decompress
 from numpyro_entropy.decoders.base import Decoder
 from numpyro_entropy.decoders.continuous import (
     ContinuousBernoulliDecoder,
@@ -119,7 +120,9 @@ __all__ = [
     "certify",
     "clear_state",
     "closed_form_variances",
+    "compress",
     "constant_variance_penalty",
+    "decompress",
     "explain_residuals",
     "fit",
     "fit_seeds",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 STEPS = {
     "entropy_core": [
         ["across", "arguments", "checks", "files", "operations", "reach"],
-        ["traces", "theory", "entropies", "vaes", "datasets"],
+        ["coding", "traces", "theory", "entropies", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],
         ["report"],
@@ -25,7 +25,7 @@ SIDE = [
     ["traces", "vaes"],
     ["elbos"],
     ["capture", "distributed"],
-    ["diagnostic", "evaluation"],
+    ["coding", "diagnostic", "evaluation"],
     ["training"],
 ]
 STEPS |= {"pyro_entropy": SIDE, "numpyro_entropy": SIDE}
