@@ -57,8 +57,10 @@ class Batches:
 
     @cached_property
     def first(self) -> Likelihood:
-        """`p(x|z)` at `z = 0`: of which family it is."""
-        return self.likelihood(np.zeros((0, self.nets.prior.components.loc.shape[1])))
+        """`p(x|z)` at fixed latents: of which family it is."""
+        shape = self.num_chains, self.nets.prior.components.loc.shape[1]
+        # Not zero, where nets of other activations may be alike.
+        return self.likelihood((np.arange(shape[0] * shape[1]) * 7 % 11 - 4.0).reshape(shape) / 4)
 
     def posterior(self, numbers: Int[np.ndarray, "A D"]) -> Normals:
         """`q` of the points of a step."""
@@ -69,14 +71,15 @@ class Batches:
         return q
 
     def likelihood(self, z: Float[np.ndarray, "A H"]) -> Likelihood:
-        """`p(x|z)` of the points of a step; of no points, of all rows."""
-        found = self.nets.likelihood(_padded(z, self.num_chains)).rows(len(z) or self.num_chains)
+        """`p(x|z)` of the points of a step."""
+        found = self.nets.likelihood(_padded(z, self.num_chains)).rows(len(z))
         found.check()
         return found
 
     def hash_outputs(self) -> str:
         """A hash of what the three parts return for fixed inputs."""
-        numbers = np.zeros(self.first.shape, np.int64)
+        shape, num = self.first.shape, self.first.num_levels or 7
+        numbers = (np.arange(shape[0] * shape[1]) * 7 % 11).reshape(shape) % num
         posterior = self.posterior(numbers)
         prior = self.nets.prior
         arrays = [prior.log_weights, *prior.components, *posterior, *self.first.arrays]

@@ -67,12 +67,12 @@ def compress(
     Example:
         >>> from jax import random
         >>> from numpyro_entropy import BernoulliVAE, decompress
-        >>> vae, key = BernoulliVAE(16, 2), random.key(0)
-        >>> params, x = vae.init(key), random.bernoulli(key, 0.5, (50, 16)) * 1.0
+        >>> vae, key = BernoulliVAE(20, 2), random.key(0)
+        >>> params, x = vae.init(key), random.bernoulli(key, 0.5, (20, 20)) * 1.0
         >>> code = compress(vae, params, x)
         >>> bool((decompress(vae, params, code) == x).all())
         True
-        >>> abs(code.rate.excess) < 0.02
+        >>> abs(code.rate.excess) < 0.05
         True
     """
     check_data(data, vae.data_shape)

@@ -59,11 +59,11 @@ def compress(
 
     Example:
         >>> from pyro_entropy import BernoulliVAE, decompress
-        >>> vae, x = BernoulliVAE(16, 2), torch.bernoulli(torch.full((50, 16), 0.5))
+        >>> vae, x = BernoulliVAE(20, 2), torch.bernoulli(torch.full((20, 20), 0.5))
         >>> code = compress(vae, x)
         >>> bool((decompress(vae, code) == x).all())
         True
-        >>> abs(code.rate.excess) < 0.02
+        >>> abs(code.rate.excess) < 0.05
         True
     """
     check_data(data, vae.guide)

@@ -116,12 +116,9 @@ def observations(decoder: str, sizes: Sizes, seed: int, dtype: Any, levels: int 
     return x.astype(dtype)
 
 
-def drawn(seed: int, most: int, latent: int) -> tuple[str, str, str, Sizes]:
-    """Random parts, and sizes up to 2,000 points of 784 variables, log-uniform."""
+def drawn(seed: int, largest: Sizes) -> tuple[str, str, str, Sizes]:
+    """Random parts, and sizes up to the largest ones, log-uniform."""
     rng = np.random.default_rng(seed)
-    while True:
-        largest = np.array([2000, 784, latent])
-        num, dim, h = np.exp(rng.uniform(0, np.log(largest + 1))).astype(int).tolist()
-        if num * dim <= most:
-            parts = (str(rng.choice(names)) for names in (PRIORS, ENCODERS, DECODERS))
-            return (*parts, Sizes(num, dim, h))
+    num, dim, latent = np.exp(rng.uniform(0, np.log(np.array(largest[:3]) + 1))).astype(int)
+    prior, encoder, decoder = (str(rng.choice(names)) for names in (PRIORS, ENCODERS, DECODERS))
+    return prior, encoder, decoder, Sizes(int(num), int(dim), int(latent))

@@ -29,7 +29,9 @@ def factors(num):
 
 PRIORS = {
     "standard": Mixture(np.zeros(1), Normals(np.zeros((1, H)), np.ones((1, H)))),
-    "full": Mixture(np.zeros(1), Normals(0.3 * RNG.standard_normal((1, H)), 2 * factors(1))),
+    "full": Mixture(
+        np.zeros(1), Normals(0.3 * RNG.standard_normal((1, H)), factors(1) + 2 * np.eye(H))
+    ),
     "mixture": Mixture(
         np.log(RNG.dirichlet(np.ones(K))),
         Normals(2 * RNG.standard_normal((K, H)), RNG.uniform(0.2, 1, (K, H))),
@@ -51,7 +53,9 @@ def log_density(normals, row, z):
 
 
 def joint_log_prior(prior, z):
-    parts = [prior.log_weights[k] + log_density(prior.components, k, z) for k in range(len(prior[0]))]
+    parts = [
+        prior.log_weights[k] + log_density(prior.components, k, z) for k in range(len(prior[0]))
+    ]
     return logsumexp(np.array(parts), axis=0)
 
 

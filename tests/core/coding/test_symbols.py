@@ -158,7 +158,9 @@ def test_a_stack_that_comes_to_its_end_is_seen():
 def test_data_that_are_no_levels_are_refused(family, x, where):
     data = np.zeros((2, D))
     data[1, 3] = x
-    with pytest.raises(ValueError, match=rf"{where}.* for `data`; got 1 outside, first at \(1, 3\)"):
+    with pytest.raises(
+        ValueError, match=rf"{where}.* for `data`; got 1 outside, first at \(1, 3\)"
+    ):
         LIKELIHOODS[family].to_levels(data)
 
 

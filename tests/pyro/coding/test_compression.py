@@ -33,29 +33,30 @@ def round_trip(prior, encoder, decoder, sizes, seed, dtype=np.float32, levels=25
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_random_models_and_data(seed):
-    draw = coding.drawn(seed, most=5000, latent=6)
-    rate = round_trip(*draw, seed)
-    # Decisions cost 24 bits at most, so that what is very improbable may cost less than it should.
-    assert rate.probability_precision < 0.01 * rate.num_points + 1
-    assert -1 < rate.rounding / rate.num_chains < 32
+def test_random_models_and_data(seed, unchecked):
+    draw = coding.drawn(seed, Sizes(50, 100, 2))
+    num_chains = -(-draw[-1].num // 4)
+    rate = round_trip(*draw, seed, num_chains=num_chains)
+    # A decision costs 24 bits at most: what is very improbable may cost less than it should.
+    assert rate.probability_precision < 0.01 * (rate.exact_data + rate.exact_latents)
+    assert -1 < rate.rounding / rate.num_chains < 16
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(20))
-def test_a_thousand_random_models_and_data(block):
+def test_a_thousand_random_models_and_data(block, unchecked):
     for seed in range(50 * block, 50 * (block + 1)):
-        draw = coding.drawn(1000 + seed, most=2000 * 784, latent=20)
+        *parts, sizes = coding.drawn(1000 + seed, Sizes(2000, 784, 20))
         rng = np.random.default_rng(seed)
         dtype = [np.float32, np.float64][seed % 2]
-        chains = [None, int(rng.integers(1, 40))][seed // 2 % 2]
+        chains = [None, int(rng.integers(1, 40) + sizes.num // 50)][seed // 2 % 2]
         levels = int(rng.choice([2, 5, 256]))
-        round_trip(*draw, seed, dtype, levels, num_chains=chains)
+        round_trip(*parts, sizes, seed, dtype, levels, num_chains=chains)
 
 
 @pytest.mark.parametrize("precision", [1, 6, 20])
 def test_any_precision_goes_back(precision):
-    rate = round_trip("standard", "normal", "bernoulli", Sizes(40, 30, 3), 0, precision=precision)
+    rate = round_trip("standard", "normal", "bernoulli", Sizes(3, 30, 3), 0, precision=precision)
     assert rate.precision == precision
 
 
@@ -85,7 +86,8 @@ def check_rate(vae, bound, x, **options):
     compressed = m.compress(vae, x, **options)
     rate = compressed.rate
     assert torch.equal(m.decompress(vae, compressed), x)
-    assert abs(rate.excess) < 1e-3
+    assert abs(rate.probability_precision) < 1e-4 * rate.negative_elbo
+    assert 0 < rate.rounding / rate.num_chains < 16
     # The floats of the tables and those of the host's densities, on other draws.
     with torch.no_grad():
         draws = np.array([bound(x).item() for _ in range(30)]) / np.log(2)
@@ -98,8 +100,8 @@ def check_rate(vae, bound, x, **options):
 def test_a_code_is_as_long_as_the_negative_elbo(kind):
     grey = np.round(digits().train * 16) / 16
     x = torch.tensor(grey if kind == "levels" else (grey > 0.5), dtype=torch.float32)
-    vae, bound = trained(DECODERS[kind], x[500:1500], 4, (32,), 10)
-    check_rate(vae, bound, x[500:1500], num_chains=2)
+    vae, bound = trained(DECODERS[kind], x[500:1500], 4, (32,), 2)
+    check_rate(vae, bound, x[500:600], num_chains=20)
 
 
 @pytest.mark.slow
@@ -109,12 +111,13 @@ def test_a_code_of_mnist_is_as_long_as_the_negative_elbo(kind):
     x = torch.tensor(grey if kind == "levels" else (grey > 0.5), dtype=torch.float32)
     decoder = {"binary": m.BernoulliDecoder, "levels": m.DiscretizedLogisticDecoder}[kind]
     vae, bound = trained(decoder, x, 10, (200,), 8)
-    check_rate(vae, bound, x[:1000])
+    assert abs(check_rate(vae, bound, x[:1000]).excess) < 1e-3
     rate = check_rate(vae, bound, x[:2000])
     if kind == "binary":
         assert rate.code / rate.negative_elbo < 1.01
 
 
+@pytest.mark.slow
 def test_a_file_of_another_process_is_read(tmp_path):
     model = (
         "import torch, pyro_entropy as m; torch.set_num_threads(1); torch.manual_seed(5); "
@@ -223,5 +226,5 @@ def test_a_net_that_returns_nan_is_named():
     vae, x = bernoulli()
     with torch.no_grad():
         vae.encoder.net.layer_0.bias.fill_(torch.nan)
-    with pytest.raises(ValueError, match="for `encoder`"):
+    with pyro.validation_enabled(False), pytest.raises(ValueError, match="for `encoder`"):
         m.compress(vae, x)
