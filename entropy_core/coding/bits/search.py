@@ -67,8 +67,9 @@ def search(
         right = _mass(below, above, below_high, above_high)
         total = left + right
         # Far outside, where floats see nothing, anything will do.
-        share = np.where(total > 0, right / np.where(total > 0, total, 1), 0.5)
-        ones = np.rint(share * TOTAL).astype(np.int64).clip(1, TOTAL - 1)
+        none = total == 0
+        share = np.where(none, 0.5, right / np.where(none, 1, total))
+        ones = np.maximum(np.minimum(np.rint(share * TOTAL), TOTAL - 1), 1).astype(np.int64)
         every = bool(is_open.all())
         up = decide(middle, ones, None if every else is_open)
         down = ~up if every else ~up & is_open
@@ -168,4 +169,4 @@ def decision_bits(
 def _mass(below_low: Floats, above_low: Floats, below_high: Floats, above_high: Floats) -> Floats:
     # From the side on which floats have digits.
     lower = below_low < 0.5
-    return np.where(lower, below_high - below_low, above_low - above_high).clip(0, None)
+    return np.maximum(np.where(lower, below_high - below_low, above_low - above_high), 0)

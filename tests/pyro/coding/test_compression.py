@@ -35,7 +35,7 @@ def round_trip(prior, encoder, decoder, sizes, seed, dtype=np.float32, levels=25
 @pytest.mark.parametrize("seed", range(100))
 def test_random_models_and_data(seed, unchecked):
     draw = coding.drawn(seed, Sizes(50, 100, 2))
-    num_chains = -(-draw[-1].num // 4)
+    num_chains = -(-draw[-1].num // 2)
     rate = round_trip(*draw, seed, num_chains=num_chains)
     # A decision costs 24 bits at most: what is very improbable may cost less than it should.
     assert rate.probability_precision < 0.01 * (rate.exact_data + rate.exact_latents)
