@@ -67,8 +67,8 @@ def search(
         right = _mass(below, above, below_high, above_high)
         total = left + right
         # Far outside, where floats see nothing, anything will do.
-        none = total == 0
-        share = np.where(none, 0.5, right / np.where(none, 1, total))
+        some = total > 0
+        share = np.where(some, right / np.where(some, total, 1), 0.5)
         ones = np.maximum(np.minimum(np.rint(share * TOTAL), TOTAL - 1), 1).astype(np.int64)
         every = bool(is_open.all())
         up = decide(middle, ones, None if every else is_open)
