@@ -28,6 +28,7 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/objective_time.py
 	$(VENV)/bin/python benchmarks/evaluate_memory.py
 	$(VENV)/bin/python benchmarks/spread.py
+	$(VENV)/bin/python benchmarks/compression.py
 	$(VENV)/bin/python benchmarks/closed_form_variances.py --output benchmarks/closed_form_variances.txt
 
 $(VENV)/bin/python:

@@ -116,6 +116,8 @@ class Rate:
             if bits is None:
                 lines.append("")
                 continue
-            per_point = bits / self.num_points
-            lines.append(f"{name:30}{per_point:14.4f}{per_point / self.num_dims:12.5f}")
+            # Zero has no sign.
+            per_point = round(bits / self.num_points, 4) + 0.0
+            per_dim = round(bits / self.num_points / self.num_dims, 5) + 0.0
+            lines.append(f"{name:30}{per_point:14.4f}{per_dim:12.5f}")
         return "\n".join(lines)
