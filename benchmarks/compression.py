@@ -1,9 +1,9 @@
 """Data in bytes: rates and speed of `compress`, beside general compressors.
 
-Two VAEs are trained on 4,000 of 5,000 MNIST digits, binarised (Bernoulli) and at 8 bits (logistic, a
-scale for each pixel from the net), and all 5,000 and the 1,000 others are compressed. Then what the
-bits of a latent's bin change, how the speed grows with D and H, and how the rate with the number of
-chains.
+Two VAEs are trained on 4,000 of 5,000 MNIST digits, binarised (Bernoulli) and at 8 bits (logistic,
+with a scale for each pixel from the net), and all 5,000 and the 1,000 others are compressed. Then
+what the bits of a latent's bin change, how the rate and the speed grow with the number of chains,
+and the speed with D and H.
 
     .venv/bin/python benchmarks/compression.py    # writes benchmarks/compression.txt
 """
@@ -136,7 +136,8 @@ def rates(kind: str, vae: m.VAE, sets: dict[str, torch.Tensor]) -> Iterator[str]
         per_dim = rate.num_points * rate.num_dims
         yield f"{kind}, {name}: {rate.num_chains} chains, latents of {rate.precision} bits"
         yield f"  code less seed and header   {rate.code_bits_per_dim:.5f} bits a pixel"
-        yield f"  negative ELBO, same draws   {rate.negative_elbo / per_dim:.5f} ({rate.excess:+.3%})"
+        exact = rate.negative_elbo / per_dim
+        yield f"  negative ELBO, same draws   {exact:.5f} ({rate.excess:+.3%})"
         yield (
             f"  negative ELBO, other draws  {mean / rate.num_dims:.5f} "
             f"({rate.code_bits_per_point / mean - 1:+.3%} +- {both:.3f} %)"

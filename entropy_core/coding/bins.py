@@ -16,7 +16,7 @@ from entropy_core.coding.symbols import both_sides
 REACH = 7.0
 FEWEST_BITS, DEFAULT_MOST_BITS, MOST_BITS = 8, 14, 20
 # In the middle of the prior this many bins are as wide as 2.5 of the smallest tau.
-BINS_OF_TAU = 128
+BINS_OF_TAU = 64
 
 Floats = NDArray[np.float64]
 

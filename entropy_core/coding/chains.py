@@ -29,7 +29,7 @@ from entropy_core.coding.latents import (
 from entropy_core.coding.rate import Rate
 from entropy_core.coding.symbols import pop_data, push_data
 
-POINTS_OF_CHAIN = 128
+POINTS_OF_CHAIN = 256
 MOST_CHAINS = 64
 FLOATS = ("float16", "float32", "float64")
 

@@ -43,7 +43,7 @@ def compress(
             Poisson, or a discretised logistic or normal distribution.
         data: The data set, of shape `(N, *data_shape)`.
         num_chains: How many data points are coded side by side. Each chain costs some bits for its
-            first draw, and the nets see batches of that size. `None` for one chain for each 128
+            first draw, and the nets see batches of that size. `None` for one chain for each 256
             data points, 64 at most.
         precision: The bits of the number of a latent's bin. `None` for those that the smallest
             `tau` asks for, 14 at most.
