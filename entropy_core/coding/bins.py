@@ -1,5 +1,6 @@
 """Bins of a prior, one latent variable after another where one depends on those before it."""
 
+from collections.abc import Iterable
 from math import ceil, log, log2, pi
 from typing import Any, NamedTuple
 
@@ -206,7 +207,7 @@ class _Conditionals:
             self._noise.append(((z - loc) / scale)[..., 0])
 
 
-def choose_bits(posteriors: list[Normals], prior: Mixture) -> int:
+def choose_bits(posteriors: Iterable[Normals], prior: Mixture) -> int:
     """The bits of a bin's number, from the smallest tau of `q` beside the prior's scale."""
     is_mixture = len(prior.log_weights) > 1
     scale = _moments(prior)[1] if is_mixture else prior.components.diagonal[0]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from entropy_core.checks import check_positive_int, expected
 from entropy_core.coding.batches import Batches, Nets, hash_arrays
-from entropy_core.coding.bins import MOST_BITS, Grid, Mixture, Normals, choose_bits
+from entropy_core.coding.bins import MOST_BITS, Grid, Mixture, choose_bits
 from entropy_core.coding.bits.stacks import Stacks, Starved, constriction, seed_words
 from entropy_core.coding.container import (
     CompressedData,
@@ -61,8 +61,9 @@ def write_code(
     check_positive_int(num_chains, "num_chains")
     batches = Batches(nets, len(x), min(num_chains, len(x)), x.shape[1:], x.dtype.name)
     numbers = batches.first.to_levels(x)
-    posteriors = [batches.posterior(numbers[batches.rows(t)]) for t in range(batches.num_steps)]
     if precision is None:
+        steps = range(batches.num_steps)
+        posteriors = (batches.posterior(numbers[batches.rows(step)]) for step in steps)
         precision = choose_bits(posteriors, nets.prior)
     check_positive_int(precision, "precision")
     if precision > MOST_BITS:
@@ -73,7 +74,7 @@ def write_code(
     while True:
         stacks = Stacks([seed_words(c, num_words) for c in range(batches.num_chains)])
         try:
-            costs = _write(batches, grid, numbers, posteriors, stacks)
+            costs = _write(batches, grid, numbers, stacks)
             break
         except Starved:
             num_words *= 2
@@ -145,13 +146,12 @@ def _write(
     batches: Batches,
     grid: Grid,
     numbers: Int[np.ndarray, "N D"],
-    posteriors: list[Normals],
     stacks: Stacks,
 ) -> tuple[Costs, Costs, Costs]:
     back, latents, data = Costs(), Costs(), Costs()
-    for step, posterior in enumerate(posteriors):
+    for step in range(batches.num_steps):
         here = numbers[batches.rows(step)]
-        bins, z = pop_posterior(grid, posterior, stacks, back)
+        bins, z = pop_posterior(grid, batches.posterior(here), stacks, back)
         stacks.look()
         likelihood = batches.likelihood(z)
         data.coded += push_data(here, likelihood, stacks)
@@ -161,7 +161,8 @@ def _write(
 
 
 def _read(batches: Batches, grid: Grid, stacks: Stacks) -> Int[np.ndarray, "N D"]:
-    numbers = np.zeros((batches.num_points, batches.first.shape[1]), np.int64)
+    shape = batches.num_points, batches.first.shape[1]
+    numbers = np.zeros(shape, batches.first.number_type)
     for step in reversed(range(batches.num_steps)):
         rows = batches.rows(step)
         bins, z = pop_prior(grid, rows.stop - rows.start, stacks)

@@ -7,12 +7,13 @@ from jaxtyping import Float, Int
 from numpy.typing import DTypeLike, NDArray
 from scipy import special
 
-from entropy_core.checks import check_finite, check_inside
+from entropy_core.checks import check_finite, check_inside, expected
 
 FAMILIES = ("bernoulli", "categorical", "poisson", "logistic", "normal")
 # Counts, and what is left of them above the cut, fit into 32 bits.
 MOST_COUNTS = 2.0**31
 LARGEST_RATE = 2.0**30
+CHUNK = 1000
 
 
 class Likelihood(NamedTuple):
@@ -54,17 +55,21 @@ class Likelihood(NamedTuple):
         """The numbers of data, `(N, *data_shape)`.
 
         Raises:
-            ValueError: If `values` of these numbers would be other data.
+            ValueError: If `values` of these numbers would be other data, or data points have
+                another number of variables.
         """
         check_finite(x, "data")
-        if self.family == "categorical":
-            numbers = x.reshape(len(x), -1, self.num_levels).argmax(-1)
-        else:
-            steps = self.num_levels - 1 if self.family in ("logistic", "normal") else 1
-            highest = MOST_COUNTS if self.family == "poisson" else self.num_levels - 1
-            scaled = np.rint(x.reshape(len(x), -1).astype(np.float64) * steps)
-            numbers = scaled.clip(0, highest).astype(np.int64)
-        same = self.values(numbers, x.shape[1:], x.dtype) == x
+        values = x[0].size // (self.num_levels if self.family == "categorical" else 1)
+        if values != self.shape[1]:
+            what = f"data points of the decoder's {self.shape[1]} variables"
+            raise ValueError(expected(what, "data", f"shape {x.shape}"))
+        numbers = np.empty((len(x), self.shape[1]), self.number_type)
+        same = np.empty(x.shape, bool)
+        # The data as float64, all at once, would be several times their size.
+        for i in range(0, len(x), CHUNK):
+            rows = slice(i, i + CHUNK)
+            numbers[rows] = self._nearest(x[rows])
+            same[rows] = self.values(numbers[rows], x.shape[1:], x.dtype) == x[rows]
         where = {
             "bernoulli": "0 and 1",
             "categorical": f"one-hot vectors of {self.num_levels} classes",
@@ -72,6 +77,18 @@ class Likelihood(NamedTuple):
         }.get(self.family, f"the levels k / {self.num_levels - 1}, rounded to {x.dtype}")
         check_inside(same, x, "data", where)
         return numbers
+
+    def _nearest(self, x: NDArray[np.floating]) -> NDArray[Any]:
+        if self.family == "categorical":
+            return x.reshape(len(x), -1, self.num_levels).argmax(-1)
+        steps = self.num_levels - 1 if self.family in ("logistic", "normal") else 1
+        highest = MOST_COUNTS if self.family == "poisson" else self.num_levels - 1
+        return np.rint(x.reshape(len(x), -1).astype(np.float64) * steps).clip(0, highest)
+
+    @property
+    def number_type(self) -> type[np.signedinteger]:
+        """The type of the numbers of data."""
+        return np.int64 if self.family == "poisson" else np.int32
 
     def values(
         self, numbers: Int[np.ndarray, "N D"], data_shape: tuple[int, ...], dtype: DTypeLike

@@ -170,6 +170,11 @@ def test_data_that_are_no_numbers_are_refused(family):
         LIKELIHOODS[family].to_levels(np.full((2, D), np.nan))
 
 
+def test_data_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"decoder's 40 variables for `data`; got shape \(2, 41\)"):
+        LIKELIHOODS["normal"].to_levels(np.zeros((2, D + 1)))
+
+
 def test_half_of_a_one_hot_vector_is_refused():
     data = np.eye(CLASSES)[np.zeros((2, D), int)]
     data[1, 0, 2] = 1
