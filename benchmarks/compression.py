@@ -9,10 +9,6 @@ and the speed with D and H.
 """
 
 import argparse
-import bz2
-import gzip
-import io
-import lzma
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -22,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 import pyro_entropy as m
+from entropy_core.coding.general import general_compressors
 from entropy_core.datasets import mnist_5k
 from entropy_core.files import write_whole
 
@@ -62,37 +58,6 @@ def train(vae: m.VAE, x: torch.Tensor, num_epochs: int) -> None:
             optimiser.zero_grad()
             (bound(x[rows]) / len(rows)).backward()
             optimiser.step()
-
-
-def general(x: torch.Tensor, kind: str) -> dict[str, float]:
-    """Bits per pixel of general compressors: of all digits as one file, and of images."""
-    levels = np.rint(x.numpy() * 255).astype(np.uint8)
-    raw = [levels.tobytes()]
-    if kind == "binarised":
-        raw.append(np.packbits(levels > 0).tobytes())
-    sizes = {
-        "gzip": min(len(gzip.compress(r, 9)) for r in raw),
-        "bz2": min(len(bz2.compress(r, 9)) for r in raw),
-        "xz": min(len(lzma.compress(r, preset=9 | lzma.PRESET_EXTREME)) for r in raw),
-    }
-
-    def images(name: str, form: str, pictures: Sequence[np.ndarray], **options: Any) -> None:
-        sizes[name] = 0
-        for picture in pictures:
-            file = io.BytesIO()
-            image = Image.fromarray(picture)
-            if kind == "binarised" and form == "PNG":
-                image = image.convert("1")
-            image.save(file, form, **options)
-            sizes[name] += len(file.getvalue())
-
-    pictures = levels.reshape(-1, 28, 28)
-    images("PNG, a file each", "PNG", pictures, optimize=True)
-    images("PNG, one for all", "PNG", [pictures.reshape(-1, 28)], optimize=True)
-    rows = [pictures[i : i + 500].reshape(-1, 28) for i in range(0, len(pictures), 500)]
-    if "WEBP" in Image.registered_extensions().values():
-        images("WebP, one for 500", "WEBP", rows, lossless=True, quality=100, method=6)
-    return {name: 8 * size / x.numel() for name, size in sizes.items()}
 
 
 def timed(vae: m.VAE, x: torch.Tensor, **options: Any) -> tuple[Any, float, float]:
@@ -147,7 +112,9 @@ def rates(kind: str, vae: m.VAE, sets: dict[str, torch.Tensor]) -> Iterator[str]
         yield (
             f"  digits a second: {there:.0f} written, {back:.0f} read; both nets alone {alone:.0f}"
         )
-        others = ", ".join(f"{other} {bits:.3f}" for other, bits in general(x, kind).items())
+        levels = np.rint(x.numpy() * (255 if kind == "8 bits" else 1))
+        found = general_compressors(levels, (28, 28))
+        others = ", ".join(f"{other} {bits:.3f}" for other, bits in found.items())
         yield f"  others, bits a pixel: {others}"
     yield (f"  published for BB-ANS, of another net and of all 10,000 test digits: {BB_ANS[kind]}")
     yield ""

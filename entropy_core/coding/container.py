@@ -2,11 +2,14 @@
 
 import json
 import os
+import platform
 import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +115,9 @@ def unpack(code: bytes) -> tuple[Header, list[tuple[int, NDArray[np.uint32]]]]:
     if len(body) < _START.size or _checksum(body) != checksum:
         got = f"{len(code)} bytes with another checksum: cut off or changed"
         raise ValueError(expected("a whole code", "code", got))
-    _, version, length = _START.unpack_from(body)
-    if version != FORMAT_VERSION:
-        raise ValueError(expected(f"version {FORMAT_VERSION} of the format", "code", version))
+    _, written, length = _START.unpack_from(body)
+    if written != FORMAT_VERSION:
+        raise ValueError(expected(f"version {FORMAT_VERSION} of the format", "code", written))
     at = _START.size + length
     fields = json.loads(zlib.decompress(body[_START.size : at]))
     header = Header(**{**fields, "data_shape": tuple(fields["data_shape"])})
@@ -147,6 +150,27 @@ def read_code(code: "bytes | CompressedData | str | os.PathLike[str]") -> bytes:
     if not Path(code).is_file():
         raise FileNotFoundError(expected("a file that `compress` has written", "code", code))
     return Path(code).read_bytes()
+
+
+def core_environment() -> dict[str, str]:
+    """The versions of the libraries that a code goes through, and the processor.
+
+    Raises:
+        ImportError: If `constriction` is missing.
+    """
+    packages = ("constriction", "numpy", "scipy")
+    return {**{name: version(name) for name in packages}, "processor": _processor()}
+
+
+@cache
+def _processor() -> str:
+    # Elsewhere than on Linux the machine's type is all that Python knows in one word.
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _checksum(body: bytes) -> bytes:

@@ -1,6 +1,10 @@
 """What a code takes, part by part, beside the negative ELBO of the model that it comes from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,34 @@ class Rate:
     def excess(self) -> float:
         """The code without its seeds above the negative ELBO, as a part of it."""
         return self.code_less_seed / self.negative_elbo - 1
+
+    def to_dataset(self, others: Mapping[str, float] | None = None) -> xr.Dataset:
+        """The group of a report: parts in bits per data point, others in bits per variable."""
+        parts = {
+            "data": self.data,
+            "latents": self.latents,
+            "bits back": -self.bits_back,
+            "rounding": self.rounding,
+            "code less seed": self.code_less_seed,
+            "seed": self.seed,
+            "header": self.header,
+            "file": self.code + self.header,
+            "negative ELBO, same draws": self.negative_elbo,
+        }
+        found = dict(others or {})
+        return xr.Dataset(
+            {
+                "bits": ("part", np.array(list(parts.values()), float) / self.num_points),
+                "others": ("compressor", np.array(list(found.values()), float)),
+            },
+            {"part": list(parts), "compressor": np.array(list(found), dtype=object)},
+            {
+                "num_points": self.num_points,
+                "num_dims": self.num_dims,
+                "num_chains": self.num_chains,
+                "precision": self.precision,
+            },
+        )
 
     def __str__(self) -> str:
         """A table for a person: bits per data point and per variable."""

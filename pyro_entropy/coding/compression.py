@@ -12,8 +12,7 @@ from entropy_core.checks import expected
 from entropy_core.coding.batches import Nets
 from entropy_core.coding.bins import Normals
 from entropy_core.coding.chains import read_data, write_code
-from entropy_core.coding.container import CompressedData
-from entropy_core.coding.environment import core_environment
+from entropy_core.coding.container import CompressedData, core_environment
 from entropy_core.coding.levels import Likelihood
 from pyro_entropy.coding.parts import read_likelihood, read_normals, read_prior
 from pyro_entropy.operations import to_numpy
