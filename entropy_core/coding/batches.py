@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+from entropy_core.checks import expected
 from entropy_core.coding.bins import Mixture, Normals
 from entropy_core.coding.levels import Likelihood
 
@@ -67,6 +68,10 @@ class Batches:
         x = self.first.values(_padded(numbers, self.num_chains), self.data_shape, self.dtype)
         q = self.nets.posterior(x)
         q = Normals(*(np.asarray(array, np.float64)[: len(numbers)] for array in q))
+        num_latents = self.nets.prior.components.loc.shape[1]
+        if q.loc.shape[1] != num_latents:
+            what = f"latents of the prior's shape {(num_latents,)}"
+            raise ValueError(expected(what, "encoder", f"shape {q.loc.shape[1:]}"))
         q.check("encoder")
         return q
 

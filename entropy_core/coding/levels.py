@@ -43,13 +43,16 @@ class Likelihood(NamedTuple):
         """Refuses parameters that are no numbers, and rates that no count of 32 bits has.
 
         Raises:
-            ValueError: If one is NaN or infinite, or a rate is above `2^30`.
+            ValueError: If one is NaN or infinite, a scale is not positive, or a rate above `2^30`.
         """
         for array in self.arrays:
             check_finite(array, "decoder")
         if self.family == "poisson":
             rate = self.arrays[0]
             check_inside(rate <= LARGEST_RATE, rate, "decoder", "rates up to 2^30")
+        if self.family in ("logistic", "normal"):
+            scale = self.arrays[1]
+            check_inside(scale > 0, scale, "decoder", "positive scales")
 
     def to_levels(self, x: NDArray[np.floating]) -> Int[np.ndarray, "N D"]:
         """The numbers of data, `(N, *data_shape)`.

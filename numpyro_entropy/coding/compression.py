@@ -118,7 +118,9 @@ def _nets(vae: VAE, params: Params, data_shape: tuple[int, ...]) -> Nets:
     encoder = _function(
         lambda x: read_normals(check_part(vae.encoder(x), None, "encoder"), "encoder")
     )
-    decoder = _function(lambda z: read_likelihood(check_part(vae.decoder(z), None, "decoder")))
+    decoder = _function(
+        lambda z: read_likelihood(check_part(vae.decoder(z), data_shape, "decoder"))
+    )
 
     def posterior(x: NDArray[np.floating]) -> Normals:
         return encoder(params, jnp.asarray(x))

@@ -67,7 +67,8 @@ def compress(
     """
     check_data(data, vae.guide)
     with evaluating(vae.model, vae.guide):
-        return write_code(_nets(vae, data.device), to_numpy(_known(data)), num_chains, precision)
+        nets = _nets(vae, tuple(data.shape[1:]))
+        return write_code(nets, to_numpy(_known(data)), num_chains, precision)
 
 
 @torch.no_grad()
@@ -87,21 +88,21 @@ def decompress(vae: VAE, code: CompressedData | bytes | str | os.PathLike[str]) 
         ValueError: If a byte is missing or has changed, or the VAE, its weights, a library or the
             device is another than when the code was written. Wrong data are never returned.
     """
-    device = next((t.device for t in vae.state_dict().values()), torch.device("cpu"))
     with evaluating(vae.model, vae.guide):
-        x = read_data(code, lambda shape: _nets(vae, device), vae.model.data_shape)
-    return torch.from_numpy(x).to(device)
+        x = read_data(code, lambda shape: _nets(vae, shape), vae.model.data_shape)
+    return torch.from_numpy(x).to(_device(vae))
 
 
-def _nets(vae: VAE, device: torch.device) -> Nets:
+def _nets(vae: VAE, data_shape: tuple[int, ...]) -> Nets:
+    device = _device(vae)
     dtype = next((p.dtype for p in vae.parameters()), torch.get_default_dtype())
 
     def posterior(x: NDArray[np.floating]) -> Normals:
         return read_normals(check_part(vae.encoder(_tensor(x)), None, "encoder"), "encoder")
 
     def likelihood(z: NDArray[np.float64]) -> Likelihood:
-        fn = check_part(vae.decoder(_tensor(z).to(dtype)), None, "decoder")
-        return read_likelihood(fn)
+        fn = vae.decoder(_tensor(z).to(dtype))
+        return read_likelihood(check_part(fn, torch.Size(data_shape), "decoder"))
 
     def _tensor(array: NDArray[np.floating]) -> Tensor:
         return torch.from_numpy(array).to(device)
@@ -113,6 +114,10 @@ def _nets(vae: VAE, device: torch.device) -> Nets:
         weights=vae.get_weights(),
         environment=_environment(device),
     )
+
+
+def _device(vae: VAE) -> torch.device:
+    return next((t.device for t in vae.state_dict().values()), torch.device("cpu"))
 
 
 def _environment(device: torch.device) -> dict[str, str]:

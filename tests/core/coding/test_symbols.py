@@ -186,3 +186,10 @@ def test_half_of_a_one_hot_vector_is_refused():
 def test_rates_that_no_count_has_are_refused(bad):
     with pytest.raises(ValueError, match="for `decoder`"):
         Likelihood("poisson", (np.full((1, 1), bad),), 0).check()
+
+
+@pytest.mark.parametrize("family", ["logistic", "normal"])
+def test_scales_that_are_zero_are_refused(family):
+    scale = np.array([[1.0, 0.0]])
+    with pytest.raises(ValueError, match="values in positive scales for `decoder`; got 1 outside"):
+        Likelihood(family, (0 * scale, scale), 256).check()

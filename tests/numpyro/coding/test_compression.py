@@ -197,6 +197,24 @@ def test_data_that_a_code_cannot_hold_are_refused():
         m.compress(vae, params, x[:0])
 
 
+def test_parts_that_do_not_fit_are_refused():
+    vae, params, x = bernoulli()
+    wide = m.VAE(
+        vae.prior,
+        vae.encoder,
+        lambda z: dist.Bernoulli(logits=jnp.zeros((len(z), FEW.dim + 1))).to_event(1),
+    )
+    with pytest.raises(ValueError, match=r"event shape \(12,\) for `decoder`"):
+        m.compress(wide, params, x)
+    other = m.VAE(
+        m.StandardNormalPrior(3),
+        vae.encoder,
+        lambda z: dist.Bernoulli(logits=jnp.zeros((len(z), FEW.dim))).to_event(1),
+    )
+    with pytest.raises(ValueError, match=r"prior's shape \(3,\) for `encoder`; got shape \(2,\)"):
+        m.compress(other, params, x)
+
+
 def test_a_net_that_returns_nan_is_named():
     vae, params, x = bernoulli()
     bad = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), params)

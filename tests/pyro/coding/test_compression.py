@@ -222,6 +222,16 @@ def test_data_that_a_code_cannot_hold_are_refused():
         m.compress(vae.bfloat16(), x.bfloat16())
 
 
+def test_parts_that_do_not_fit_are_refused():
+    vae, x = bernoulli()
+    wide = m.VAE(vae.prior, vae.encoder, m.BernoulliDecoder(m.MLP(2, 7)))
+    with pytest.raises(ValueError, match=r"event shape \(6,\) for `decoder`"):
+        m.compress(wide, x)
+    other = m.VAE(m.StandardNormalPrior(3), vae.encoder, m.BernoulliDecoder(m.MLP(3, 6)))
+    with pytest.raises(ValueError, match=r"prior's shape \(3,\) for `encoder`; got shape \(2,\)"):
+        m.compress(other, x)
+
+
 def test_a_net_that_returns_nan_is_named():
     vae, x = bernoulli()
     with torch.no_grad():
