@@ -106,7 +106,7 @@ def test_a_code_is_as_long_as_the_negative_elbo(kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["binary", "levels"])
-def test_a_code_of_mnist_is_as_long_as_the_negative_elbo(kind):
+def test_a_code_of_mnist_is_as_long_as_the_negative_elbo(kind, unchecked):
     grey = np.random.default_rng(0).permutation(mnist_5k().train)
     x = torch.tensor(grey if kind == "levels" else (grey > 0.5), dtype=torch.float32)
     decoder = {"binary": m.BernoulliDecoder, "levels": m.DiscretizedLogisticDecoder}[kind]
