@@ -36,6 +36,7 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python benchmarks/guide_error_time.py
 	$(VENV)/bin/python benchmarks/edvae_information.py
 	$(VENV)/bin/python benchmarks/edvae_limits.py
+	$(VENV)/bin/python benchmarks/compression.py
 	$(VENV)/bin/python benchmarks/closed_form_variances.py --output benchmarks/closed_form_variances.txt
 
 $(VENV)/bin/python:

@@ -7,6 +7,7 @@ except ImportError as error:
     raise
 
 from entropy_core.version import __version__
+from numpyro_entropy.coding.compression import compress, decompress
 from numpyro_entropy.decoders.base import Decoder
 from numpyro_entropy.decoders.continuous import (
     ContinuousBernoulliDecoder,
@@ -122,7 +123,9 @@ __all__ = [
     "certify",
     "clear_state",
     "closed_form_variances",
+    "compress",
     "constant_variance_penalty",
+    "decompress",
     "explain_residuals",
     "fit",
     "fit_seeds",

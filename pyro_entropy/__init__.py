@@ -9,6 +9,7 @@ except ImportError as error:
 from entropy_core.version import __version__
 from pyro_entropy.capture.captured import CapturedLoss, Captures
 from pyro_entropy.capture.svi import CapturedSVI
+from pyro_entropy.coding.compression import compress, decompress
 from pyro_entropy.decoders.base import Decoder
 from pyro_entropy.decoders.continuous import (
     ContinuousBernoulliDecoder,
@@ -128,7 +129,9 @@ __all__ = [
     "certify",
     "clear_state",
     "closed_form_variances",
+    "compress",
     "constant_variance_penalty",
+    "decompress",
     "explain_residuals",
     "fit",
     "fit_seeds",

@@ -14,6 +14,7 @@ import pandas as pd
 
 from entropy_core.figures import sites as site_plots
 from entropy_core.figures import training as plots
+from entropy_core.figures.rates import plot_rate
 from entropy_core.report.findings import findings
 from entropy_core.report.residuals import level
 from entropy_core.results.data import ReportData
@@ -54,6 +55,8 @@ def render_page(report: ReportData) -> str:
     if report.group("claims") is not None:
         claims = report.claims()
         tables.insert(1, ("What the theorem claims", claims, f"<p>{escape(level(claims))}.</p>"))
+    if report.group("rate") is not None:
+        tables.append(("A code of the data", report.rate(), ""))
     body = [
         "<h1>Entropy report</h1>",
         f"<p>{_sentence(report)}</p>",
@@ -214,6 +217,13 @@ def _figures(report: ReportData) -> list[str]:
             (6.5, 3.5),
             "Latents whose mean moves with the data are active (Burda et al. 2016); those with "
             "nearly the entropy of their prior have collapsed.",
+        ),
+        (
+            report.group("rate") is not None,
+            plot_rate,
+            (6.5, 4.0),
+            "A code of the data in bits per variable, less its seed and as a file; the line is the "
+            "negative ELBO (Yu 2020, Eq. 33).",
         ),
     ]
     return [_figure(plot, report, size, caption) for wanted, plot, size, caption in shown if wanted]

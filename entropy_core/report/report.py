@@ -14,8 +14,10 @@ import h5py
 import xarray as xr
 
 from entropy_core.checks import expected
+from entropy_core.coding.rate import Rate
 from entropy_core.figures import sites as site_plots
 from entropy_core.figures import training as plots
+from entropy_core.figures.rates import plot_rate
 from entropy_core.files import write_whole
 from entropy_core.report.findings import findings
 from entropy_core.report.html import fragment, render_page
@@ -32,9 +34,9 @@ from entropy_core.theory.claims import SiteClaim, claims_group
 
 # Those that each report has.
 ALWAYS = {"entropy_sum", "sites", "latents"}
-OWN_GROUPS = {"entropy_sum", "sites", "latents", "history", "claims"}
+OWN_GROUPS = {"entropy_sum", "sites", "latents", "history", "claims", "rate"}
 
-Kind = Literal["history", "active", "latents", "entropies", "residuals"]
+Kind = Literal["history", "active", "latents", "entropies", "residuals", "rate"]
 
 
 class EntropyReport(ReportData):
@@ -106,6 +108,25 @@ class EntropyReport(ReportData):
         tree["claims"] = xr.DataTree(claims_group(claims))
         return type(self)(tree)
 
+    def with_rate(self, rate: Rate, others: Mapping[str, float] | None = None) -> "EntropyReport":
+        """The same report with what a code of the same data takes, beside the ELBO.
+
+        Args:
+            rate: The rate, from `compress`.
+            others: The bits per variable that other compressors take of the same data, such as
+                those of `entropy_core.coding.general.general_compressors`.
+
+        Raises:
+            ValueError: If the report is not of as many data points, or not per data point.
+        """
+        num = self.attrs["data_set_size"] if self.attrs["data_plate"] else None
+        if rate.num_points != num:
+            what = f"a report of {rate.num_points} data points"
+            raise ValueError(expected(what, "report", f"one of {self.size}"))
+        tree = self.to_datatree()
+        tree["rate"] = xr.DataTree(rate.to_dataset(others))
+        return type(self)(tree)
+
     def with_groups(self, tree: xr.DataTree) -> "EntropyReport":
         """The same report with more groups, such as those of `to_datatree` of either package.
 
@@ -147,7 +168,7 @@ class EntropyReport(ReportData):
         Args:
             kind: `"history"`, the course of training; `"active"`, the number of active latents over
                 training; `"latents"`, the entropy of each latent; `"entropies"`, what each site
-                adds; `"residuals"`, where the gap is.
+                adds; `"residuals"`, where the gap is; `"rate"`, a code beside the ELBO and others.
             backend: `"matplotlib"` or `"plotly"`.
 
         Returns:
@@ -163,6 +184,7 @@ class EntropyReport(ReportData):
             "latents": plots.plot_latents,
             "entropies": site_plots.plot_entropies,
             "residuals": site_plots.plot_residuals,
+            "rate": plot_rate,
         }
         if kind not in figures:
             raise ValueError(expected(f"one of {list(figures)}", "kind", repr(kind)))

@@ -32,6 +32,15 @@ def render_text(report: ReportData) -> str:
     if len(latents):
         active = f"{latents['active'].sum()} active, {latents['collapsed'].sum()} collapsed"
         lines.append(f"latents       {active} of {len(latents)}")
+    if report.group("rate") is not None:
+        table = report.rate()
+        code, file, elbo = table.loc[
+            ["code less seed", "file", "negative ELBO, other draws"], "bits_per_dim"
+        ]
+        lines.append(
+            f"code          {code:.4f} bits a variable less seed, its file {file:.4f}; "
+            f"negative ELBO {elbo:.4f}"
+        )
     lines += [*_untreated(report.untreated), ""]
     found = findings(report)
     for finding in found[:MAX_FINDINGS]:

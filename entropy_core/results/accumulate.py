@@ -201,9 +201,10 @@ def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
 
 
 def _mean_over(particles: Sequence[LatentTerms]) -> LatentTerms:
-    names = ("entropy", "prior_entropy", "kl", "mean")
+    names = ("entropy", "prior_entropy", "kl", "mean", "noise")
     means = {
         name: np.mean([np.asarray(getattr(p, name), float) for p in particles], axis=0)
         for name in names
+        if all(getattr(p, name) is not None for p in particles)
     }
     return LatentTerms(particles[0].site, **means)

@@ -119,6 +119,16 @@ class ReportData(Mapping[str, float]):
             raise ValueError(expected("a report with claims", "report", "one without"))
         return tables.of_group(self._tree, "claims")
 
+    def rate(self) -> pd.DataFrame:
+        """A row for each part of a code's rate, the ELBO and other compressors, in bits.
+
+        Raises:
+            ValueError: If the report has none; see `with_rate`.
+        """
+        if "rate" not in self._tree.children:
+            raise ValueError(expected("a report with a rate", "report", "one without"))
+        return tables.rate(self._tree)
+
     @property
     def attrs(self) -> dict[str, Any]:
         """What the report says of itself: its library, its sizes, its thresholds."""

@@ -9,6 +9,7 @@ from arviz_base import make_attrs
 
 from entropy_core.results.accumulate import Accumulator
 from entropy_core.theory import closed_form
+from entropy_core.theory.channel import gaussian_channel
 
 ESTIMATE = ("mean", "mcse")
 
@@ -106,6 +107,8 @@ def sites_group(sums: Accumulator) -> xr.Dataset:
 def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Dataset:
     """Each latent dimension: its entropies and divergence, and three criteria of collapse.
 
+    Where encoder and prior are normal, it is a Gaussian channel as well, see `gaussian_channel`.
+
     They are means over the data points in the batches that have the latent, `num_data` of them.
     """
     latents = sums.latents
@@ -116,11 +119,19 @@ def latents_group(sums: Accumulator, thresholds: CollapseThresholds) -> xr.Datas
 
     encoder_entropy, prior_entropy = mean_of("entropy"), mean_of("prior_entropy")
     fraction_below, variance = mean_of("below"), mean_of("squares")
+    kl = mean_of("kl")
+    channel, capacity, power = gaussian_channel(
+        encoder_entropy, prior_entropy, kl, mean_of("noise")
+    )
     num_data = [[m.num_data] * len(m.mean) for m in latents.values()]
     values = {
         "encoder_entropy": encoder_entropy,
         "prior_entropy": prior_entropy,
-        "kl": mean_of("kl"),
+        "kl": kl,
+        "kl_bits": kl / np.log(2),
+        "channel_bits": channel,
+        "capacity_bits": capacity,
+        "second_moment": power,
         "kl_below_epsilon": fraction_below,
         "variance_of_mean": variance,
         "collapsed": closed_form.collapsed_by_entropy(

@@ -83,6 +83,7 @@ class LatentMoments:
     below: NDArray[np.float64]
     mean: NDArray[np.float64]
     squares: NDArray[np.float64]
+    noise: NDArray[np.float64]
 
     @classmethod
     def of(cls, terms: LatentTerms, kl_epsilon: float) -> "LatentMoments":
@@ -99,6 +100,7 @@ class LatentMoments:
             (terms.kl < kl_epsilon).sum(0).astype(float),
             mean,
             squares,
+            np.full(len(mean), np.nan) if terms.noise is None else terms.noise.sum(0),
         )
 
     def merge(self, other: "LatentMoments") -> None:
@@ -110,6 +112,6 @@ class LatentMoments:
         between = shift**2 * self.num_data * other.num_data / total
         self.squares = self.squares + other.squares + between
         self.mean = self.mean + shift * other.num_data / total
-        for name in ("entropy", "prior_entropy", "kl", "below"):
+        for name in ("entropy", "prior_entropy", "kl", "below", "noise"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.num_data = total

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -64,3 +65,18 @@ def of_group(tree: xr.DataTree, group: str) -> pd.DataFrame:
             columns[str(name)] = variable.values
     dim = group.removesuffix("s")
     return pd.DataFrame(columns, index=pd.Index(dataset[dim].values, name=dim))
+
+
+def rate(tree: xr.DataTree) -> pd.DataFrame:
+    """What a code takes, part by part, beside the report's negative ELBO and other compressors."""
+    group = tree["rate"].dataset
+    elbo = tree["entropy_sum"]["elbo"].values / np.log(2)
+    num_dims = group.attrs["num_dims"]
+    rows = dict(zip(group["part"].values, group["bits"].values, strict=True))
+    rows["negative ELBO, other draws"] = -elbo[0]
+    others = zip(group["compressor"].values, group["others"].values * num_dims, strict=True)
+    table = pd.DataFrame({"bits_per_point": rows | dict(others)})
+    table["bits_per_dim"] = table["bits_per_point"] / num_dims
+    table["mcse_per_dim"] = np.nan
+    table.loc["negative ELBO, other draws", "mcse_per_dim"] = elbo[1] / num_dims
+    return table

@@ -102,6 +102,8 @@ class LatentTerms:
         prior_entropy: `H[p(z_h)]`.
         kl: `KL(q(z_h | x_n) || p(z_h))`.
         mean: `E_q[z_h]`.
+        noise: The variance of a normal `q(z_h | x_n)` in units of a normal prior's; `None` for
+            others.
     """
 
     site: str
@@ -109,6 +111,7 @@ class LatentTerms:
     prior_entropy: Any
     kl: Any
     mean: Any
+    noise: Any = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jaxtyping import Array
-from numpyro.distributions import CategoricalLogits, CategoricalProbs
+from numpyro.distributions import CategoricalLogits, CategoricalProbs, Normal
 from numpyro.distributions.kl import kl_divergence
 
 from entropy_core.traces.latents import Latents, read_latents
@@ -10,7 +10,7 @@ from entropy_core.traces.records import Plate
 from entropy_core.traces.sites import Pair
 from numpyro_entropy.entropies.divergences import family_divergence
 from numpyro_entropy.entropies.estimate import closed_entropy
-from numpyro_entropy.entropies.families import overrides_density
+from numpyro_entropy.entropies.families import belongs_to, overrides_density
 from numpyro_entropy.entropies.wrappers import elementwise
 from numpyro_entropy.traces.sites import Site
 
@@ -43,8 +43,10 @@ def _rows(site: Site, model_site: Site, size: int) -> list[Array] | None:
     if entropy is None or prior_entropy is None:
         return None
     try:
-        parts = entropy, prior_entropy, kl_divergence(q, p) if kl is None else kl, q.mean
+        parts = [entropy, prior_entropy, kl_divergence(q, p) if kl is None else kl, q.mean]
     except NotImplementedError:
         return None
+    if belongs_to(q, Normal) and belongs_to(p, Normal):
+        parts.append(q.variance / p.variance)
     shape = site.fn.batch_shape + site.fn.event_shape
     return [jnp.broadcast_to(part, shape).reshape(size, -1) for part in parts]

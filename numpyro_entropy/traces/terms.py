@@ -54,7 +54,7 @@ jax.tree_util.register_dataclass(
 )
 jax.tree_util.register_dataclass(
     LatentTerms,
-    data_fields=["entropy", "prior_entropy", "kl", "mean"],
+    data_fields=["entropy", "prior_entropy", "kl", "mean", "noise"],
     meta_fields=["site"],
 )
 jax.tree_util.register_dataclass(

@@ -2,14 +2,14 @@
 
 from pyro.distributions import Categorical
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 
 from entropy_core.traces.latents import Latents, read_latents
 from entropy_core.traces.records import Plate
 from entropy_core.traces.sites import Pair
 from pyro_entropy.entropies.divergences import family_divergence
 from pyro_entropy.entropies.estimate import closed_entropy
-from pyro_entropy.entropies.families import overrides_density
+from pyro_entropy.entropies.families import belongs_to, overrides_density
 from pyro_entropy.entropies.wrappers import elementwise
 from pyro_entropy.traces.autoguides import folded
 from pyro_entropy.traces.sites import Site
@@ -43,7 +43,9 @@ def _rows(site: Site, model_site: Site, size: int) -> list[Tensor] | None:
     if entropy is None or prior_entropy is None:
         return None
     try:
-        parts = entropy, prior_entropy, kl_divergence(q, p) if kl is None else kl, q.mean
+        parts = [entropy, prior_entropy, kl_divergence(q, p) if kl is None else kl, q.mean]
     except NotImplementedError:
         return None
+    if belongs_to(q, Normal) and belongs_to(p, Normal):
+        parts.append(q.variance / p.variance)
     return [part.expand(q.batch_shape).reshape(size, -1) for part in parts]

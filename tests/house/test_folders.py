@@ -12,7 +12,7 @@ STEPS = {
     "entropy_core": [
         ["across", "checks", "operations", "reach", "version"],
         ["arguments", "files"],
-        ["traces", "theory", "entropies", "vaes", "datasets"],
+        ["coding", "traces", "theory", "entropies", "vaes", "datasets"],
         ["elbos", "results"],
         ["figures", "evaluation"],
         ["report"],
@@ -26,7 +26,7 @@ SIDE = [
     ["traces", "vaes"],
     ["elbos"],
     ["capture", "distributed"],
-    ["diagnostic", "evaluation"],
+    ["coding", "diagnostic", "evaluation"],
     ["training"],
 ]
 STEPS |= {"pyro_entropy": SIDE, "numpyro_entropy": SIDE}

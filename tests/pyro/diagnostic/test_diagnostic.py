@@ -70,6 +70,15 @@ def test_latents_are_those_of_the_encoder(vae):
         rtol=IDENTITY,
     )
     assert list(latents.index) == ["z[0]", "z[1]", "z[2]"]
+    np.testing.assert_allclose(
+        latents["channel_bits"], -0.5 * np.log2(variance).mean(0), rtol=IDENTITY, atol=IDENTITY
+    )
+    np.testing.assert_allclose(
+        latents["capacity_bits"], -0.5 * np.log2(variance.mean(0)), rtol=IDENTITY, atol=IDENTITY
+    )
+    np.testing.assert_allclose(
+        latents["second_moment"], (mean**2 + variance).mean(0), rtol=IDENTITY
+    )
 
 
 def test_from_traces_reads_one_draw(vae):

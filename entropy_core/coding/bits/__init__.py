@@ -1,0 +1,1 @@
+"""Stacks of bits, and whole numbers as decisions on them."""
