@@ -146,7 +146,7 @@ def test_page_is_made_for_phones_and_both_schemes(source):
 def test_figures_are_svg_for_both_schemes(source):
     images = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", source)
     svgs = [base64.b64decode(image).decode() for image in images]
-    assert len(svgs) == len(set(svgs)) == 8
+    assert len(svgs) == len(set(svgs)) == 6
     assert all(svg.startswith("<?xml") and svg.rstrip().endswith("</svg>") for svg in svgs)
 
 
@@ -155,6 +155,17 @@ def test_figures_are_those_that_the_report_has_data_for(make_report):
     page = Page(html.render_page(make_report([])))
     assert page.tags.count("figure") == 1
     assert "Latents" not in page.text
+
+
+def test_numbers_of_latents_have_a_figure_where_they_change(report):
+    captions = "Latents whose mean moves with the data"
+    history = report.to_datatree()["history"].dataset
+    assert captions not in html.render_page(report)
+    moved = history["active_latents"].copy()
+    moved[0] += 1
+    changed = report.with_history(history.assign(active_latents=moved))
+    assert captions in html.render_page(changed)
+    assert captions not in html.render_page(report.with_history(history.drop_vars(moved.name)))
 
 
 def test_page_and_print_have_every_finding(report, source):
