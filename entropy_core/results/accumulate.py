@@ -13,7 +13,13 @@ from entropy_core.checks import expected
 from entropy_core.results.moments import LatentMoments, Moments, moments_of
 from entropy_core.results.seen import PlateSeen, SiteSeen, data_set_size, plates_of, woven
 from entropy_core.traces.plates import SEVERAL_DATA_SETS
-from entropy_core.traces.records import LatentTerms, SiteTerms, TraceTerms, part_of
+from entropy_core.traces.records import (
+    LATENT_ARRAYS,
+    LatentTerms,
+    SiteTerms,
+    TraceTerms,
+    part_of,
+)
 from entropy_core.traces.sums import ELBOTerms, decompose
 
 Key = tuple[str, ...]
@@ -201,10 +207,9 @@ def _quantities(particle: TraceTerms) -> dict[Key, NDArray[np.float64]]:
 
 
 def _mean_over(particles: Sequence[LatentTerms]) -> LatentTerms:
-    names = ("entropy", "prior_entropy", "kl", "mean", "noise")
     means = {
         name: np.mean([np.asarray(getattr(p, name), float) for p in particles], axis=0)
-        for name in names
+        for name in LATENT_ARRAYS
         if all(getattr(p, name) is not None for p in particles)
     }
     return LatentTerms(particles[0].site, **means)

@@ -174,6 +174,10 @@ def joined(*reasons: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
+# The arrays of `LatentTerms`.
+LATENT_ARRAYS = ("entropy", "prior_entropy", "kl", "mean", "noise")
+
+
 def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
     """Applies `function` to every array of the terms."""
 
@@ -201,7 +205,5 @@ def map_arrays(function: Callable[[Any], Any], terms: TraceTerms) -> TraceTerms:
             )
             for site in terms.sites
         ),
-        latents=tuple(
-            mapped(latent, ("entropy", "prior_entropy", "kl", "mean")) for latent in terms.latents
-        ),
+        latents=tuple(mapped(latent, LATENT_ARRAYS) for latent in terms.latents),
     )

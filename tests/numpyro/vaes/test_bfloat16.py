@@ -29,7 +29,7 @@ def test_layers_compute_in_bfloat16_and_nothing_else(net, shape, hidden):
     value_and_grad = jax.value_and_grad(
         lambda params: Standard_ELBO().loss(KEY, params, vae.model, vae.guide, x)
     )
-    loss, grads = value_and_grad(params)
+    loss, grads = jax.jit(value_and_grad)(params)
     # JAX's floats have 64 bits in these tests, and so do the draws.
     assert loss.dtype == jnp.result_type(float)
     assert {grad.dtype for grad in jax.tree.leaves(grads)} == {jnp.dtype("float32")}
