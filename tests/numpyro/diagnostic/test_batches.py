@@ -99,6 +99,7 @@ def test_cuts_change_nothing():
     assert_same_report(diagnostic.run(KEY, PARAMS, cut), diagnostic.run(KEY, PARAMS, data()))
 
 
+@pytest.mark.slow  # compiled for each form; the other side has it in each run
 def test_claims_are_over_the_batches_that_have_the_site():
     """The first one decides nothing: a site or a parameter that it lacks has its claim."""
     found = []

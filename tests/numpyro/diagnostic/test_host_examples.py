@@ -120,7 +120,7 @@ def loss_of(key, params, model, guide, args, kwargs):
 
 
 # Each function of a new model is compiled.
-QUICK = ["NNX", "Gaussian process"]
+QUICK = ["NNX"]
 
 
 @pytest.mark.parametrize("name", mostly(EXAMPLES, QUICK))

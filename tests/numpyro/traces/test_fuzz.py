@@ -30,7 +30,7 @@ FAMILIES = {
     "Bernoulli": lambda a, b: dist.Bernoulli(logits=a * b),
     "Poisson": lambda a, b: dist.Poisson(b * jnp.exp(a)),
 }
-NORMAL = {"deadline": None, "derandomize": True, "max_examples": 8}
+NORMAL = {"deadline": None, "derandomize": True, "max_examples": 5}
 COUNT = count(1)
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -122,7 +122,7 @@ def test_any_of_many_graphs(graph):
     check(graph)
 
 
-@settings(**NORMAL | {"max_examples": 4}, suppress_health_check=CHECKS)
+@settings(**NORMAL | {"max_examples": 2}, suppress_health_check=CHECKS)
 @given(graphs())
 def test_entropies_are_those_of_independent_draws(graph):
     key = random.key(graph.seed)

@@ -104,8 +104,8 @@ def check(seed: int, *, may_explain: bool = True) -> None:
     assert_same_look(found, wanted, explain=plan.explain)
 
 
-# The first half has all forms, arguments, nets, masks, modes and families; Pyro's side has all.
-@pytest.mark.parametrize("seed", mostly(range(100), range(25)))
+# Each style compiles; Pyro's side has more of them.
+@pytest.mark.parametrize("seed", mostly(range(100), range(12)))
 def test_any_style(seed):
     # Gradients take most of the time, and are with the many.
     check(seed, may_explain=False)

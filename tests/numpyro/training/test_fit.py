@@ -31,6 +31,7 @@ def test_at_the_optimum_the_entropy_sum_is_the_log_likelihood():
     assert abs(mean) < STANDARD_ERRORS * mcse
 
 
+@pytest.mark.slow  # the other side trains one in each run
 def test_a_trained_linear_vae_has_the_log_likelihood_of_ppca():
     start = float(np.log(optimal_decoder_variance(PPCA, PPCA.mean(0))))
     vae = LinearVAE(10, 2, initial_log_variance=start)

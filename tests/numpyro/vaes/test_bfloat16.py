@@ -12,7 +12,11 @@ KEY = random.key(0)
 
 
 @pytest.mark.parametrize(
-    ("net", "shape", "hidden"), [("mlp", (6,), (8,)), ("conv", (1, 4, 4), (3,))]
+    ("net", "shape", "hidden"),
+    [
+        ("mlp", (6,), (8,)),
+        pytest.param("conv", (1, 4, 4), (3,), marks=pytest.mark.slow),
+    ],
 )
 def test_layers_compute_in_bfloat16_and_nothing_else(net, shape, hidden):
     x = random.uniform(KEY, (5, *shape), jnp.float32)

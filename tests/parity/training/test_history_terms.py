@@ -129,4 +129,3 @@ def test_an_objective_that_rises_while_the_elbo_falls_is_warned_of(side):
     # Where it is not of the model as it is, nothing is said.
     Downhill.replaces_variances = True
     train(Downhill(), **options)
-    train(module.Standard_ELBO(), **options)

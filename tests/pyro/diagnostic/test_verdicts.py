@@ -57,6 +57,7 @@ def residuals_of(model, guide, x, num_particles=400):
 PLAIN = {"scales by dimension", "learned precision", "softplus scale", "log-normal", "exponential"}
 PLAIN |= {"half-normal", "Bernoulli", "categorical", "hierarchical scale", "full guide", "Cauchy"}
 PLAIN |= {"clip that does not bind", "affine, fixed scale", "sigmoid head", "Weibull", "geometric"}
+PLAIN |= {"negative binomial", "Beta by its shapes", "uniform, moved", "Bernoulli, fixed offset"}
 PLAIN |= {"Student-t", "bent latents", "Student-t prior", "von Mises", "Gamma", "Laplace"}
 
 

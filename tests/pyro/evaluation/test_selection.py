@@ -25,6 +25,7 @@ def as_batch(x):
     return torch.tensor(x)
 
 
+@pytest.mark.slow
 def test_the_dimension_of_the_data_is_found():
     selector = make([1, 2, 4], optim=Adam({"lr": 0.05}))
     # N is the batch size, as in the paper's code: a penalty that a few hundred steps can tell.

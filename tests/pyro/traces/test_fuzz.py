@@ -26,7 +26,7 @@ FAMILIES = {
     "Bernoulli": lambda a, b: dist.Bernoulli(logits=a * b),
     "Poisson": lambda a, b: dist.Poisson(b * a.exp()),
 }
-NORMAL = {"deadline": None, "derandomize": True, "max_examples": 100}
+NORMAL = {"deadline": None, "derandomize": True, "max_examples": 50}
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
