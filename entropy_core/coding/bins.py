@@ -158,20 +158,6 @@ class Walk:
         if self._posterior is not None:
             self._posterior.put(z)
 
-    def log_prior(self, dims: slice, z: Floats) -> Floats:
-        """The log-density of the prior, given the variables before, `(A, n)`."""
-        log_p = _log_normal(z[:, None], *self._prior.of(dims))
-        return _log_sum_exp(log_p + self._log_weights[..., None])
-
-    def log_posterior(self, dims: slice, z: Floats) -> Floats:
-        """The log-density of `q`, given the variables before, `(A, n)`."""
-        return _log_normal(z, *self._of_posterior(dims))
-
-    def middles(self, dims: slice, bins: Int[np.ndarray, "A n"]) -> Floats:
-        """The values in the middles of bins."""
-        loc, scale = self._reference(dims)
-        return loc + scale * self.grid.middles[bins]
-
     def _reference(self, dims: slice) -> tuple[Floats, Floats]:
         if self.grid.is_mixture:
             return self.grid.loc[None, dims], self.grid.scale[None, dims]

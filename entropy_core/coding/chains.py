@@ -190,7 +190,6 @@ def _rate(
         exact_latents=latents.exact,
         exact_data=data.exact,
         exact_bits_back=back.exact,
-        latent_precision=latents.exact - back.exact - (latents.density - back.density),
     )
 
 

@@ -1,7 +1,6 @@
 """Latents on stacks of bits: their draws from `q(z|x)`, and what they cost under both."""
 
 from dataclasses import dataclass
-from math import log
 
 import numpy as np
 from jaxtyping import Int
@@ -18,18 +17,15 @@ class Costs:
     Attributes:
         coded: By the coder's own probabilities.
         exact: By the probabilities of the bins.
-        density: By the densities in the middles of the bins, without the bins' widths.
     """
 
     coded: float = 0.0
     exact: float = 0.0
-    density: float = 0.0
 
-    def add(self, probability: Floats, log_density: Floats) -> None:
+    def add(self, probability: Floats) -> None:
         """Adds the exact costs of some latents."""
         tiny = np.finfo(float).tiny
         self.exact -= float(np.log2(np.maximum(probability, tiny)).sum())
-        self.density -= float(log_density.sum() / log(2))
 
 
 def pop_posterior(
@@ -40,7 +36,7 @@ def pop_posterior(
     walk = Walk(grid, len(posterior.loc), posterior)
     for dims in walk.blocks:
         bins, probability = search(walk.posterior_edge(dims), *walk.window(dims), popping, cut=True)
-        costs.add(probability, walk.log_posterior(dims, walk.middles(dims, bins)))
+        costs.add(probability)
         walk.put(dims, bins)
         found.append(bins)
     costs.coded += popping.cost
@@ -69,7 +65,7 @@ def push_prior(grid: Grid, bins: Int[np.ndarray, "A H"], stacks: Stacks, costs: 
         if grid.is_mixture:
             ends = np.zeros_like(here), np.full_like(here, grid.num_bins)
             _, probability = search(walk.prior_edge(dims), *ends, recording.known(here))
-        costs.add(probability, walk.log_prior(dims, walk.middles(dims, here)))
+        costs.add(probability)
         walk.put(dims, here)
     if grid.is_mixture:
         recording.push(stacks)

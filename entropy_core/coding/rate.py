@@ -29,11 +29,9 @@ class Rate:
         exact_latents: As `latents`, by floats.
         exact_data: As `data`, by floats.
         exact_bits_back: As `bits_back`, by floats.
-        latent_precision: What bins change: the exact sum with bins' probabilities, less the one
-            with densities in the middles of the bins.
 
     Example:
-        >>> rate = Rate(10, 8, 1, 14, 900, 64, 280.0, 50.0, 220.0, 176, 280.0, 50.0, 220.0, 0.0)
+        >>> rate = Rate(10, 8, 1, 14, 900, 64, 280.0, 50.0, 220.0, 176, 280.0, 50.0, 220.0)
         >>> rate.code_bits_per_point, rate.negative_elbo / rate.num_points
         (11.2, 11.0)
     """
@@ -51,7 +49,6 @@ class Rate:
     exact_latents: float
     exact_data: float
     exact_bits_back: float
-    latent_precision: float
 
     @property
     def negative_elbo(self) -> float:
@@ -137,7 +134,6 @@ class Rate:
             ("code less seed, above it", self.code_less_seed - self.negative_elbo),
             ("  by probabilities of 24 bits", self.probability_precision),
             ("  by ends of chains, rounding", self.rounding),
-            ("bins for densities, within it", self.latent_precision),
         ]
         lines = [
             f"{self.num_points} data points of {self.num_dims} variables, {self.num_chains} "

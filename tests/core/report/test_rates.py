@@ -22,7 +22,7 @@ def _plain(make_report):
 def _rate(plain):
     num = plain.attrs["num_data"]
     return Rate(num, 8, 1, 14, 90, 64, 28.0 * num, 5.0 * num, 22.0 * num, 11 * num + 64,
-                28.0 * num, 5.0 * num, 22.0 * num, 0.0)  # fmt: skip
+                28.0 * num, 5.0 * num, 22.0 * num)  # fmt: skip
 
 
 @pytest.fixture(name="report", scope="module")
