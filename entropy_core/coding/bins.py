@@ -19,6 +19,9 @@ FEWEST_BITS, DEFAULT_MOST_BITS, MOST_BITS = 8, 14, 20
 # In the middle of the prior this many bins are as wide as 2.5 of the smallest tau.
 BINS_OF_TAU = 64
 
+# What a prior's components and an encoder's distributions are, for who hands over another one.
+NORMALS = "a normal distribution, diagonal or with a full covariance"
+
 Floats = NDArray[np.float64]
 
 

@@ -10,6 +10,11 @@ from scipy import special
 from entropy_core.checks import check_finite, check_inside, expected
 
 FAMILIES = ("bernoulli", "categorical", "poisson", "logistic", "normal")
+# The same in words, for who hands over another one.
+CODED = (
+    "a Bernoulli, categorical, Poisson, discretised logistic or discretised normal distribution "
+    "of independent variables"
+)
 # Counts, and what is left of them above the cut, fit into 32 bits.
 MOST_COUNTS = 2.0**31
 LARGEST_RATE = 2.0**30

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from entropy_core.checks import check_finite, expected
+from entropy_core.checks import check_finite, check_positive_int, expected
 
 
 # Generated equality would compare whole arrays in one `bool`, which NumPy refuses.
@@ -42,3 +42,13 @@ class Dataset:
         if self.test.shape[1] != self.train.shape[1]:
             what = f"{self.train.shape[1]} features, as in `train`,"
             raise ValueError(expected(what, "test", self.test.shape[1]))
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuses sizes that are no positive integers, by their names.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, size in sizes.items():
+        check_positive_int(size, name)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from entropy_core.checks import check_non_negative, check_positive_int
-from entropy_core.datasets.dataset import Dataset
+from entropy_core.datasets.dataset import Dataset, check_sizes
 
 
 def edvae_normal(
@@ -132,11 +132,9 @@ def _mixed(
     normalize: bool,
     dtype: DTypeLike,
 ) -> Dataset:
-    names = ("num_train", "num_test", "data_dim", "latent_dim")
-    for size, of in zip(sizes, names, strict=True):
-        check_positive_int(size, of)
-    check_non_negative(noise_scale, "noise_scale")
     num_train, num_test, data_dim, latent_dim = sizes
+    check_sizes(num_train=num_train, num_test=num_test, data_dim=data_dim, latent_dim=latent_dim)
+    check_non_negative(noise_scale, "noise_scale")
     rng = np.random.default_rng(seed)
     weight = rng.standard_normal((latent_dim, data_dim))
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import DTypeLike
 
-from entropy_core.checks import check_positive_int, expected
-from entropy_core.datasets.dataset import Dataset
+from entropy_core.checks import expected
+from entropy_core.datasets.dataset import Dataset, check_sizes
 
 
 def ppca(
@@ -39,7 +39,7 @@ def ppca(
         >>> ppca_log_likelihood(data.test, **data.parameters) > 0
         True
     """
-    _check_sizes(num_train=num_train, num_test=num_test, data_dim=data_dim, latent_dim=latent_dim)
+    check_sizes(num_train=num_train, num_test=num_test, data_dim=data_dim, latent_dim=latent_dim)
     _check_noise(noise_scale)
     rng = np.random.default_rng(seed)
     weight = rng.uniform(size=(data_dim, latent_dim))
@@ -126,8 +126,8 @@ def manifold(
         >>> data.train.shape, data.parameters["pairs"].shape
         ((1000, 100), (91, 2))
     """
-    _check_sizes(num_train=num_train, num_test=num_test)
-    _check_sizes(data_dim=data_dim, intrinsic_dim=intrinsic_dim)
+    check_sizes(num_train=num_train, num_test=num_test)
+    check_sizes(data_dim=data_dim, intrinsic_dim=intrinsic_dim)
     if intrinsic_dim >= data_dim:
         raise ValueError(expected(f"an integer below {data_dim}", "intrinsic_dim", intrinsic_dim))
     _check_noise(noise_scale)
@@ -144,11 +144,6 @@ def manifold(
         test=x[num_train:],
         parameters={"pairs": pairs, "low": low, "high": high, "noise_scale": noise_scale},
     )
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        check_positive_int(size, name)
 
 
 def _check_noise(noise_scale: float) -> None:

@@ -24,6 +24,17 @@ from entropy_core.training.stopping import Look, Looks, Rule, Stopped
 ERROR_DRAWS = 8
 
 
+def error_of_look(report: EntropyReport, num_draws: int) -> float:
+    """The Monte-Carlo standard error of the ELBO of a look.
+
+    Args:
+        report: A report from `ERROR_DRAWS` draws.
+        num_draws: How many draws the look has.
+    """
+    error = report.summary().loc["ELBO", "mcse"] * ERROR_DRAWS**0.5
+    return float(error) / num_draws**0.5
+
+
 class BaseSteps:
     """What a side does in a training; the loop around it is `train`."""
 

@@ -8,17 +8,11 @@ from jax import nn
 from jaxtyping import Array
 
 from entropy_core.checks import expected
-from entropy_core.coding.bins import Mixture, Normals
-from entropy_core.coding.levels import Likelihood
+from entropy_core.coding.bins import NORMALS, Mixture, Normals
+from entropy_core.coding.levels import CODED, Likelihood
 from numpyro_entropy.distributions.discretized import DiscretizedLogistic, DiscretizedNormal
 from numpyro_entropy.distributions.one_hot import OneHotCategorical
 from numpyro_entropy.entropies.families import belongs_to
-
-CODED = (
-    "a Bernoulli, categorical, Poisson, discretised logistic or discretised normal distribution "
-    "of independent variables"
-)
-NORMALS = "a normal distribution, diagonal or with a full covariance"
 
 
 def read_prior(fn: Any) -> Mixture:

@@ -132,7 +132,8 @@ def fit(
         progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
 
     Raises:
-        TypeError: If `data` have none of these forms, or `kl_weight` is no function.
+        TypeError: If `data` have none of these forms or are not what the model takes, `kl_weight`
+            is no function, `loss` is no objective, or `rng_key` no key.
         ValueError: If `data` are empty, not finite or outside the support of their distribution, a
             number is no positive integer, `loss` takes no `kl_weight`, `init_params` are not
             complete, or a file of `checkpoints` is damaged or of another training.

@@ -20,7 +20,7 @@ from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.annealing import is_comparable
-from entropy_core.training.epochs import ERROR_DRAWS, BaseSteps
+from entropy_core.training.epochs import ERROR_DRAWS, BaseSteps, error_of_look
 from entropy_core.training.interrupts import NotFiniteLoss
 from entropy_core.training.stopping import Look, claims_of
 from numpyro_entropy.compiled import compiled
@@ -166,8 +166,7 @@ class Steps(BaseSteps):
         several = copy(self.glance)
         several.num_particles = ERROR_DRAWS
         report = several.run(self.report_key, self.weights(), self.in_order())
-        error = report.summary().loc["ELBO", "mcse"] * ERROR_DRAWS**0.5
-        return float(error) / self.glance.num_particles**0.5
+        return error_of_look(report, self.glance.num_particles)
 
     def set_variances(self, variances: ClosedFormVariances) -> None:
         """Sets variances in closed form at the end of each epoch."""

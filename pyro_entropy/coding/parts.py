@@ -9,16 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from entropy_core.checks import expected
-from entropy_core.coding.bins import Mixture, Normals
-from entropy_core.coding.levels import Likelihood
+from entropy_core.coding.bins import NORMALS, Mixture, Normals
+from entropy_core.coding.levels import CODED, Likelihood
 from pyro_entropy.distributions.discretized import DiscretizedLogistic, DiscretizedNormal
 from pyro_entropy.entropies.families import belongs_to
-
-CODED = (
-    "a Bernoulli, categorical, Poisson, discretised logistic or discretised normal distribution "
-    "of independent variables"
-)
-NORMALS = "a normal distribution, diagonal or with a full covariance"
 
 
 def read_prior(fn: Any) -> Mixture:

@@ -135,7 +135,8 @@ def fit(
         progress_bar: Whether to show a progress bar with loss, ELBO, entropy sum and gap.
 
     Raises:
-        TypeError: If `data` have none of these forms, or `kl_weight` is no function.
+        TypeError: If `data` have none of these forms, `kl_weight` is no function, or `loss` is no
+            objective.
         ValueError: If `data` are empty, not finite or outside the support of their distribution, a
             number is no positive integer, `loss` takes no `kl_weight`, or not what is asked for
             beside it, Pyro's param store holds other tensors under the names of the parameters, or

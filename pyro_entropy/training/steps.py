@@ -21,7 +21,7 @@ from entropy_core.theory.claims import SiteClaim
 from entropy_core.traces.plates import find_data_plate
 from entropy_core.traces.sites import ONE_AT_A_TIME
 from entropy_core.training.annealing import is_comparable
-from entropy_core.training.epochs import ERROR_DRAWS, BaseSteps
+from entropy_core.training.epochs import ERROR_DRAWS, BaseSteps, error_of_look
 from entropy_core.training.interrupts import NotFiniteLoss
 from entropy_core.training.stopping import Look, claims_of
 from pyro_entropy.capture.captured import CapturedLoss
@@ -164,8 +164,7 @@ class Steps(BaseSteps):
         together = {"distributed": self.data.ranks is not None}
         with keeping_random_state():
             report = several.run(self.data.in_order(), **together)
-        error = report.summary().loc["ELBO", "mcse"] * ERROR_DRAWS**0.5
-        return float(error) / self.glance.num_particles**0.5
+        return error_of_look(report, self.glance.num_particles)
 
     def set_variances(self, variances: ClosedFormVariances) -> None:
         """Sets variances in closed form at the end of each epoch."""

@@ -138,7 +138,6 @@ def simulated(host: Host, plan: Plan, call: Arguments) -> Simulated:
         for name, site in truth.guide.items()
         if name not in plan.untreated
     }
-    carried = {name: observes(again[name].value, value) for name, value in values.items()}
     return Simulated(
         Scores(*log_ratios(truth, drawn, plan.plate, host.eps), below), carried, new, truth
     )
