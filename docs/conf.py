@@ -15,7 +15,7 @@ copyright = author
 release = version = installed_version("elbo-entropy")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "jupyter_execute"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"elbo-entropy {release}"
 html_copy_source = False
@@ -30,7 +30,6 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_execution_in_temp = True
 nb_merge_streams = True
-nb_render_markdown_format = "myst"
 
 # Docstrings put code and formulas in single backticks.
 default_role = "literal"
